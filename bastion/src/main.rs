@@ -1,2 +1,92 @@
-//! Placeholder.
-fn main() {}
+//! The command line of bastion. It serves unless told otherwise.
+#![forbid(unsafe_code)]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bastion::config::{Config, LogFormat, Overrides};
+use clap::{Args, Parser, Subcommand};
+
+/// An SSH server for holders of certificates signed by the Pomerium User CA.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check the configuration and say what is wrong with it.
+    CheckConfig(Serve),
+    #[command(hide = true)]
+    Gate,
+    #[command(hide = true)]
+    Session,
+}
+
+/// What to serve; each wins over the configuration.
+#[derive(Args, Clone)]
+struct Serve {
+    /// The configuration; by default /etc/bastion/bastion.toml, if it is there
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// An address and port to listen on (may be given several times)
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+    /// A file of public keys: who may sign certificates
+    #[arg(long, value_name = "FILE")]
+    trusted_user_ca_keys: Option<PathBuf>,
+    /// The folder of the host keys; they are made where missing
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// A login name, and the account that it stands for if that has another name (may be given several times)
+    #[arg(long, value_name = "NAME[=ACCOUNT]", value_parser = login)]
+    login: Vec<(String, String)>,
+    /// How events are written to standard output
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
+}
+
+fn login(text: &str) -> Result<(String, String), String> {
+    let (name, account) = text.split_once('=').unwrap_or((text, text));
+    match name.is_empty() || account.is_empty() {
+        true => Err("neither the login name nor the account can be empty".into()),
+        false => Ok((name.into(), account.into())),
+    }
+}
+
+impl Serve {
+    fn load(self) -> anyhow::Result<Config> {
+        let Self { config, listen, trusted_user_ca_keys, state_dir, login, log_format } = self;
+        let overrides = Overrides { listen, trusted_user_ca_keys, state_dir, logins: login, log_format };
+        Ok(Config::load(config.as_deref(), overrides)?)
+    }
+}
+
+fn main() -> ExitCode {
+    let CommandLine { command, serve } = CommandLine::parse();
+    let outcome = match command {
+        None => serve.load().and_then(|config| Ok(bastion::monitor::run(config)?)),
+        Some(Command::CheckConfig(serve)) => check_config(serve),
+        Some(Command::Gate) => bastion::gate::run().map_err(Into::into),
+        Some(Command::Session) => bastion::session::run().map_err(Into::into),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bastion: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check_config(serve: Serve) -> anyhow::Result<()> {
+    let config = serve.load()?;
+    bastion::monitor::check(&config)?;
+    println!("bastion: the configuration is good");
+    Ok(())
+}

@@ -335,6 +335,31 @@ impl Encrypted {
         Ok(false)
     }
 
+    /// Takes received data off the window that was granted; more than was granted is a
+    /// violation (RFC 4254 §5.2).
+    pub fn consume_window(&mut self, channel: ChannelId, len: usize) -> Result<(), crate::Error> {
+        if let Some(channel) = self.channels.get_mut(&channel) {
+            channel.sender_window_size = u32::try_from(len)
+                .ok()
+                .and_then(|len| channel.sender_window_size.checked_sub(len))
+                .ok_or(crate::Error::Inconsistent)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the peer send `amount` more bytes on a channel.
+    pub fn grant_window(&mut self, channel: ChannelId, amount: u32) -> Result<(), crate::Error> {
+        if let Some(channel) = self.channels.get_mut(&channel) {
+            channel.sender_window_size = channel.sender_window_size.saturating_add(amount);
+            push_packet!(self.write, {
+                self.write.push(msg::CHANNEL_WINDOW_ADJUST);
+                channel.recipient_channel.encode(&mut self.write)?;
+                amount.encode(&mut self.write)?;
+            });
+        }
+        Ok(())
+    }
+
     fn flush_channel(
         write: &mut Vec<u8>,
         channel: &mut ChannelParams,

@@ -116,6 +116,16 @@ impl Session {
                 )
                 .await?;
                 self.common.auth_attempts += 1;
+                if let EncryptedState::WaitingAuthRequest(ref mut auth_request) = enc.state
+                    && let Some(description) = auth_request.disconnect.take()
+                {
+                    self.common.disconnect(
+                        Disconnect::NoMoreAuthMethodsAvailable,
+                        &description,
+                        "",
+                    )?;
+                    return Ok(());
+                }
                 if let EncryptedState::InitCompression = enc.state {
                     if enc.client_compression.is_deferred() {
                         enc.client_compression.init_decompress(&mut enc.decompress);
@@ -1098,6 +1108,60 @@ impl Encrypted {
 
         let pubkey_algo = map_err!(String::decode(r))?;
         let pubkey_key = map_err!(Bytes::decode(r))?;
+
+        if pubkey_algo.ends_with("-cert-v01@openssh.com") {
+            // SAFETY of the arithmetic: `r` is what is left of `original_packet`.
+            let request_len = original_packet.len().saturating_sub(r.len());
+            let mut rest = *r;
+            let signature = if is_real != 0 {
+                Some(map_err!(Vec::<u8>::decode(&mut rest))?)
+            } else {
+                None
+            };
+            map_err!(ensure_end(&rest))?;
+            let request = CertificateRequest {
+                user,
+                certificate: &pubkey_key,
+                session_id: self.session_id.as_ref(),
+                request: original_packet.get(..request_len).unwrap_or_default(),
+                signature: signature.as_deref(),
+            };
+            match (handler.auth_certificate(request).await?, &signature) {
+                (Auth::UnsupportedMethod, _) => {}
+                (Auth::Accept, Some(_)) => {
+                    auth_user.clear();
+                    auth_user.push_str(user);
+                    server_auth_request_success(&mut self.write);
+                    self.state = EncryptedState::InitCompression;
+                    return Ok(());
+                }
+                (Auth::Accept, None) => {
+                    push_packet!(self.write, {
+                        self.write.push(msg::USERAUTH_PK_OK);
+                        map_err!(pubkey_algo.encode(&mut self.write))?;
+                        map_err!(pubkey_key.encode(&mut self.write))?;
+                    });
+                    return Ok(());
+                }
+                (Auth::Disconnect(description), _) => {
+                    auth_request.disconnect = Some(description);
+                    return Ok(());
+                }
+                (auth, _) => {
+                    if let Auth::RejectWithBanner(message) = auth {
+                        push_packet!(self.write, {
+                            self.write.push(msg::USERAUTH_BANNER);
+                            map_err!(message.encode(&mut self.write))?;
+                            map_err!("".encode(&mut self.write))?;
+                        });
+                    }
+                    auth_user.clear();
+                    reject_auth_request(until, &mut self.write, auth_request).await?;
+                    return Ok(());
+                }
+            }
+        }
+
         let key_or_cert = PublicKeyOrCertificate::decode(&pubkey_algo, &pubkey_key);
 
         // Parse the public key or certificate
@@ -1428,7 +1492,7 @@ async fn reply_userauth_info_response(
             })?;
             Ok(false)
         }
-        Auth::UnsupportedMethod => Err(Error::UnsupportedAuthMethod),
+        Auth::UnsupportedMethod | Auth::Disconnect(_) | Auth::RejectWithBanner(_) => Err(Error::UnsupportedAuthMethod),
     }
 }
 
@@ -1491,7 +1555,9 @@ impl Session {
 
                 #[allow(clippy::collapsible_if)]
                 if let Some(ref mut enc) = self.common.encrypted {
-                    if enc.adjust_window_size(channel_num, &data, target)? {
+                    if self.common.config.handler_adjusts_windows {
+                        enc.consume_window(channel_num, data.len())?;
+                    } else if enc.adjust_window_size(channel_num, &data, target)? {
                         let window = handler.adjust_window(channel_num, self.target_window_size);
                         if window > 0 {
                             self.target_window_size = window

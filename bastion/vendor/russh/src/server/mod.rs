@@ -99,6 +99,10 @@ pub struct Config {
     pub keepalive_max: usize,
     /// If active, invoke `set_nodelay(true)` on client sockets; disabled by default (i.e. Nagle's algorithm is active).
     pub nodelay: bool,
+    /// If active, a channel's window is not replenished when data arrives: the handler does it
+    /// with [`Handle::window_adjust`] once the data is consumed, so that a consumer that stops
+    /// stops its own channel and no other.
+    pub handler_adjusts_windows: bool,
 }
 
 impl Default for Config {
@@ -126,6 +130,7 @@ impl Default for Config {
             keepalive_interval: None,
             keepalive_max: 3,
             nodelay: false,
+            handler_adjusts_windows: false,
         }
     }
 }
@@ -184,6 +189,15 @@ pub enum Auth {
     /// Method was not accepted, but no other check was performed.
     UnsupportedMethod,
 
+    /// Reject the authentication request and end the connection: the client gets an
+    /// SSH_MSG_DISCONNECT with this description in place of SSH_MSG_USERAUTH_FAILURE.
+    /// Only [`Handler::auth_certificate`] may answer so.
+    Disconnect(String),
+
+    /// Reject the authentication request, after a banner (RFC 4252 §5.4) with this message.
+    /// Only [`Handler::auth_certificate`] may answer so.
+    RejectWithBanner(String),
+
     /// Partially accept the challenge-response authentication
     /// request, providing more instructions for the client to follow.
     Partial {
@@ -239,6 +253,23 @@ pub struct VerifiedPublicKey<'a> {
     /// algorithm named in the request (`ssh-rsa`, `rsa-sha2-256`,
     /// `ssh-ed25519`, ...).
     pub algorithm: &'a ssh_key::Algorithm,
+}
+
+/// A `publickey` authentication request (RFC 4252 §7) whose algorithm is one of OpenSSH's
+/// certificates, passed to [`Handler::auth_certificate`] as it came: nothing in it is verified.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy)]
+pub struct CertificateRequest<'a> {
+    /// The user name of the request.
+    pub user: &'a str,
+    /// The certificate, undecoded.
+    pub certificate: &'a [u8],
+    /// The session identifier that the signature covers.
+    pub session_id: &'a [u8],
+    /// The request's bytes that the signature covers, after the session identifier.
+    pub request: &'a [u8],
+    /// The encoded signature; `None` in a query whether the certificate would be accepted.
+    pub signature: Option<&'a [u8]>,
 }
 
 /// Server handler. Each client will have their own handler.
@@ -338,6 +369,18 @@ pub trait Handler: Sized {
         certificate: &Certificate,
     ) -> impl Future<Output = Result<Auth, Self::Error>> + Send {
         async { Ok(Auth::reject()) }
+    }
+
+    /// Take over authentication by certificate from russh: parsing, verification of the
+    /// certificate's and of the request's signature, and the decision. Answering
+    /// [`Auth::UnsupportedMethod`], as the default does, leaves it to russh, which then calls
+    /// [`Handler::auth_openssh_certificate`].
+    #[allow(unused_variables)]
+    fn auth_certificate(
+        &mut self,
+        request: CertificateRequest<'_>,
+    ) -> impl Future<Output = Result<Auth, Self::Error>> + Send {
+        async { Ok(Auth::UnsupportedMethod) }
     }
 
     /// Check authentication using the "keyboard-interactive"
@@ -1092,6 +1135,22 @@ impl<H: Handler> Future for RunningSession<H> {
 /// Start a single connection in the background.
 pub async fn run_stream<H, R>(
     config: Arc<Config>,
+    stream: R,
+    handler: H,
+) -> Result<RunningSession<H>, H::Error>
+where
+    H: Handler + Send + 'static,
+    R: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    run_stream_for_peer(config, |config, _| config, stream, handler).await
+}
+
+/// Start a single connection in the background, with the configuration that `choose` returns
+/// for the client's identification string (RFC 4253 §4.2). `config` serves until that is known;
+/// both must have the same `server_id`.
+pub async fn run_stream_for_peer<H, R>(
+    config: Arc<Config>,
+    choose: impl FnOnce(Arc<Config>, &[u8]) -> Arc<Config>,
     mut stream: R,
     handler: H,
 ) -> Result<RunningSession<H>, H::Error>
@@ -1114,7 +1173,8 @@ where
         channel_buffer_size: config.channel_buffer_size,
     };
 
-    let common = read_ssh_id(config, &mut stream).await?;
+    let mut common = read_ssh_id(config, &mut stream).await?;
+    common.config = choose(common.config, &common.remote_sshid);
     let mut session = Session {
         target_window_size: common.config.window_size,
         common,

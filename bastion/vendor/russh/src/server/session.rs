@@ -88,6 +88,10 @@ pub enum Msg {
         pending: PendingChannelOpen,
         result: Result<(), ChannelOpenFailure>,
     },
+    WindowAdjust {
+        id: ChannelId,
+        amount: u32,
+    },
 }
 
 impl From<(ChannelId, ChannelMsg)> for Msg {
@@ -453,6 +457,15 @@ impl Handle {
             .map_err(|_| ())
     }
 
+    /// Let the client send `amount` more bytes on a channel; for servers that set
+    /// [`Config::handler_adjusts_windows`](super::Config::handler_adjusts_windows).
+    /// Goes ahead of queued data, so that a full queue cannot hold up the other direction.
+    pub fn window_adjust(&self, id: ChannelId, amount: u32) -> Result<(), ()> {
+        self.priority_sender
+            .send(Msg::WindowAdjust { id, amount })
+            .map_err(|_| ())
+    }
+
     /// Allows a server to disconnect a client session
     pub async fn disconnect(
         &self,
@@ -619,6 +632,11 @@ impl Session {
             }
             Msg::ChannelOpenReply { pending, result } => {
                 self.finalize_channel_open_reply(pending, result)?;
+            }
+            Msg::WindowAdjust { id, amount } => {
+                if let Some(ref mut enc) = self.common.encrypted {
+                    enc.grant_window(id, amount)?;
+                }
             }
             other => {
                 // should be unreachable, since the receiver only gets
@@ -1150,7 +1168,13 @@ impl Session {
     /// Close a channel.
     pub fn close(&mut self, channel: ChannelId) -> Result<(), Error> {
         if let Some(ref mut enc) = self.common.encrypted {
-            enc.close(channel)
+            enc.close(channel)?;
+            // The client's own CHANNEL_CLOSE comes for a channel that is not established any
+            // more, and is ignored: what is kept of the channel goes now.
+            if !enc.channels.contains_key(&channel) {
+                self.channels.remove(&channel);
+            }
+            Ok(())
         } else {
             unreachable!()
         }

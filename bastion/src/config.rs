@@ -1,0 +1,317 @@
+//! `bastion.toml`: what an administrator may decide. Every key has a default that fits the
+//! OpenClaw container, so that no file is needed; a key that is not known is an error.
+//!
+//! Where sshd_config(5) has a word for a thing, the key is that word in snake_case.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::ipc::{Limits, SessionTerms};
+
+/// Read when `--config` is not given, if it is there.
+pub const DEFAULT_FILE: &str = "/etc/bastion/bastion.toml";
+
+/// The configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// A file of public keys, one a line: who may sign certificates.
+    pub trusted_user_ca_keys: PathBuf,
+    /// The folder of the host keys.
+    pub state_dir: PathBuf,
+    /// Login names and the accounts that they stand for.
+    pub logins: BTreeMap<String, String>,
+    /// Whether a login name may stand for the superuser's account.
+    pub permit_root_login: bool,
+    /// How events are written.
+    pub log_format: LogFormat,
+    /// The account of the network process, when started as root.
+    pub gate_user: String,
+    /// Whether to serve where the kernel cannot put up the whole fence around the gate.
+    pub sandbox: Sandbox,
+    /// Variables that a client may set; `*` and `?` are wildcards.
+    pub accept_env: Vec<String>,
+    /// Variables of bastion's own environment that every program gets; wildcards as above.
+    pub pass_env: Vec<String>,
+    /// Variables that every program gets, with their values.
+    pub set_env: BTreeMap<String, String>,
+    /// The value of PATH.
+    pub path: String,
+    /// Whether programs may gain privileges (set-uid programs such as sudo).
+    pub no_new_privileges: bool,
+    /// Whether terminals may be asked for.
+    pub permit_tty: bool,
+    /// Whether TCP and Unix sockets may be forwarded.
+    pub allow_tcp_forwarding: bool,
+    /// Whether the user's agent may be forwarded.
+    pub allow_agent_forwarding: bool,
+    /// From accept to a successful login.
+    #[serde(deserialize_with = "duration")]
+    pub login_grace_time: Duration,
+    /// Refused requests and queries on one connection.
+    pub max_auth_tries: u32,
+    /// Connections that are not logged in yet.
+    pub max_startups: usize,
+    /// Connections.
+    pub max_connections: usize,
+    /// Channels of one connection.
+    pub max_sessions: usize,
+    /// After this time without a sign of the client it is asked for one; "0s": never.
+    #[serde(deserialize_with = "duration")]
+    pub client_alive_interval: Duration,
+    /// So many questions without an answer end the connection.
+    pub client_alive_count_max: u32,
+    /// How long open sessions may go on after SIGTERM.
+    #[serde(deserialize_with = "duration")]
+    pub shutdown_grace_time: Duration,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+/// What to do where the kernel lacks a piece of the fence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sandbox {
+    /// Say so and serve.
+    #[default]
+    Preferred,
+    /// Refuse to serve.
+    Required,
+}
+
+/// What the command line says; it wins over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--listen`
+    pub listen: Vec<SocketAddr>,
+    /// `--trusted-user-ca-keys`
+    pub trusted_user_ca_keys: Option<PathBuf>,
+    /// `--state-dir`
+    pub state_dir: Option<PathBuf>,
+    /// `--login`
+    pub logins: Vec<(String, String)>,
+    /// `--log-format`
+    pub log_format: Option<LogFormat>,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{}: {source}", file.display())]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A value makes no sense.
+    #[error("{key} = {value}: {why}")]
+    Unusable {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it and what would not be.
+        why: &'static str,
+    },
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let words = |words: &[&str]| words.iter().map(|&word| word.into()).collect();
+        Self {
+            listen: vec![SocketAddr::from(([0, 0, 0, 0], 22))],
+            trusted_user_ca_keys: "/var/lib/pomerium/pomerium_user_ca_key.pub".into(),
+            state_dir: "/var/lib/bastion".into(),
+            logins: BTreeMap::from([("claw".into(), "claw".into())]),
+            permit_root_login: false,
+            log_format: LogFormat::default(),
+            gate_user: "bastion".into(),
+            sandbox: Sandbox::default(),
+            accept_env: words(&["LANG", "LC_*", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR"]),
+            pass_env: words(&["TZ", "OPENCLAW_*", "POMERIUM_CLUSTER_DOMAIN", "NODE_EXTRA_CA_CERTS", "NODE_OPTIONS"]),
+            set_env: BTreeMap::new(),
+            path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
+            no_new_privileges: false,
+            permit_tty: true,
+            allow_tcp_forwarding: true,
+            allow_agent_forwarding: true,
+            login_grace_time: Duration::from_secs(30),
+            max_auth_tries: 6,
+            max_startups: 100,
+            max_connections: 4000,
+            max_sessions: 100,
+            client_alive_interval: Duration::ZERO,
+            client_alive_count_max: 3,
+            shutdown_grace_time: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Config {
+    /// The configuration of a file and a command line: `file` must be there if it is named; if
+    /// not, the default one is read if it is there.
+    pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
+        let mut config = match (file, Path::new(DEFAULT_FILE)) {
+            (Some(file), _) => Self::read(file)?,
+            (None, file) if file.exists() => Self::read(file)?,
+            (None, _) => Self::default(),
+        };
+        config.apply(overrides);
+        config.check()?;
+        Ok(config)
+    }
+
+    fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Unreadable { file: file.into(), source })?;
+        Self::parse(&text)
+            .map_err(|source| ConfigError::Malformed { file: file.into(), source: Box::new(source) })
+    }
+
+    /// The configuration that a file's text asks for.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    fn apply(&mut self, overrides: Overrides) {
+        let Overrides { listen, trusted_user_ca_keys, state_dir, logins, log_format } = overrides;
+        if !listen.is_empty() {
+            self.listen = listen;
+        }
+        if !logins.is_empty() {
+            self.logins = logins.into_iter().collect();
+        }
+        if let Some(file) = trusted_user_ca_keys {
+            self.trusted_user_ca_keys = file;
+        }
+        if let Some(folder) = state_dir {
+            self.state_dir = folder;
+        }
+        if let Some(format) = log_format {
+            self.log_format = format;
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let unusable = |key, value: String, why| Err(ConfigError::Unusable { key, value, why });
+        if self.listen.is_empty() {
+            return unusable("listen", "[]".into(), "name at least one address, such as \"0.0.0.0:22\"");
+        }
+        if let Some(name) = self.logins.keys().find(|name| name.is_empty() || name.contains('\0')) {
+            return unusable("logins", format!("{name:?}"), "a login name cannot be empty");
+        }
+        if self.logins.is_empty() {
+            return unusable("logins", "{}".into(), "nobody could log in; name one, such as claw = \"claw\"");
+        }
+        if let Some(name) = self.set_env.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
+            return unusable("set_env", format!("{name:?}"), "that is no variable's name");
+        }
+        for (key, value) in [
+            ("max_auth_tries", u64::from(self.max_auth_tries)),
+            ("max_startups", self.max_startups as u64),
+            ("max_connections", self.max_connections as u64),
+            ("max_sessions", self.max_sessions as u64),
+            ("login_grace_time", self.login_grace_time.as_secs()),
+        ] {
+            if value == 0 {
+                return unusable(key, "0".into(), "nobody could log in; give at least 1");
+            }
+        }
+        Ok(())
+    }
+
+    /// What sessions may have at most.
+    pub fn terms(&self) -> SessionTerms {
+        SessionTerms {
+            pty: self.permit_tty,
+            port_forwarding: self.allow_tcp_forwarding,
+            agent_forwarding: self.allow_agent_forwarding,
+        }
+    }
+
+    /// The limits that the gate keeps.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            login_grace_time: self.login_grace_time,
+            max_auth_tries: self.max_auth_tries,
+            max_startups: self.max_startups,
+            max_connections: self.max_connections,
+            max_sessions: self.max_sessions,
+            client_alive_interval: self.client_alive_interval,
+            client_alive_count_max: self.client_alive_count_max,
+            window: 2 * 1024 * 1024,
+        }
+    }
+}
+
+/// A time as people write it: "30s", "2m", "1h 30m".
+fn duration<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(input)?;
+    humantime::parse_duration(&text).map_err(|error| {
+        serde::de::Error::custom(format!("\"{text}\" is not a time ({error}); write \"30s\", \"2m\" or \"1h\""))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(format!("{:?}", Config::parse("").unwrap()), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let error = Config::parse("listen_address = \"0.0.0.0:22\"").unwrap_err().to_string();
+        assert!(error.contains("unknown field `listen_address`"), "{error}");
+    }
+
+    #[test]
+    fn times_are_written_as_people_write_them() {
+        assert_eq!(Config::parse("login_grace_time = \"2m\"").unwrap().login_grace_time.as_secs(), 120);
+        let error = Config::parse("login_grace_time = \"soon\"").unwrap_err().to_string();
+        assert!(error.contains("\"soon\" is not a time"), "{error}");
+    }
+
+    #[test]
+    fn the_command_line_wins() {
+        let overrides = Overrides { logins: vec![("a".into(), "b".into())], ..Overrides::default() };
+        let config = Config::load(None, overrides).unwrap();
+        assert_eq!(config.logins, BTreeMap::from([("a".into(), "b".into())]));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_a_remedy() {
+        let mut config = Config { logins: BTreeMap::new(), ..Config::default() };
+        assert!(config.check().unwrap_err().to_string().contains("name one"));
+        config = Config { max_sessions: 0, ..Config::default() };
+        assert!(config.check().unwrap_err().to_string().contains("max_sessions = 0"));
+    }
+}

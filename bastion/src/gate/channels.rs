@@ -1,0 +1,181 @@
+//! The open channels of a connection: each waits for its program, or runs it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use russh::server::{Handle, Msg};
+use russh::{ChannelId, ChannelWriteHalf, Sig};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::pump::{self, Descriptor, Input};
+use super::session::{Descriptors, StartedProgram};
+use super::stream::Traffic;
+use crate::ipc::{ProgramEnd, PtyRequest};
+
+/// Extended data of type 1 is standard error (RFC 4254 §5.2).
+const STDERR: u32 = 1;
+
+/// The channels of one connection. Shared with the tasks that close them.
+#[derive(Clone, Default)]
+pub(super) struct Channels(Arc<Mutex<HashMap<ChannelId, Channel>>>);
+
+/// One channel of type session.
+pub(super) struct Channel {
+    writer: ChannelWriteHalf<Msg>,
+    /// To the program; gone when the client has said that there is no more.
+    input: Option<mpsc::UnboundedSender<Bytes>>,
+    waiting: Option<Waiting>,
+    traffic: Arc<Traffic>,
+    tasks: Vec<AbortHandle>,
+}
+
+/// What a channel has been told before its program is started.
+pub(super) struct Waiting {
+    queue: mpsc::UnboundedReceiver<Bytes>,
+    /// The terminal asked for.
+    pub(super) pty: Option<PtyRequest>,
+    /// The variables asked for.
+    pub(super) environment: Vec<(String, String)>,
+}
+
+impl Channel {
+    pub(super) fn new(writer: ChannelWriteHalf<Msg>) -> Self {
+        let (input, queue) = mpsc::unbounded_channel();
+        let waiting = Waiting { queue, pty: None, environment: Vec::new() };
+        Self {
+            writer,
+            input: Some(input),
+            waiting: Some(waiting),
+            traffic: Arc::default(),
+            tasks: Vec::new(),
+        }
+    }
+
+    /// What is known of its program to be; `None` when that was started.
+    pub(super) fn waiting(&mut self) -> Option<&mut Waiting> {
+        self.waiting.as_mut()
+    }
+
+    /// Takes what is known of its program to be, to start it.
+    pub(super) fn take_waiting(&mut self) -> Option<Waiting> {
+        self.waiting.take()
+    }
+
+    /// Bytes from the client. What nobody wants is dropped.
+    pub(super) fn input(&self, data: &[u8]) {
+        if let Some(input) = &self.input {
+            let _not_wanted = input.send(Bytes::copy_from_slice(data));
+        }
+    }
+
+    /// The client has no more to send.
+    pub(super) fn input_ends(&mut self) {
+        self.input = None;
+    }
+
+    pub(super) fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Channels {
+    pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<ChannelId, Channel>> {
+        // No code that can panic runs with the lock held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connects a started program to its channel. `closed` is awaited when all of it has been
+    /// sent and the channel was closed.
+    pub(super) fn run(
+        &self,
+        id: ChannelId,
+        waiting: Waiting,
+        program: StartedProgram,
+        terms: &RunTerms,
+        closed: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), String> {
+        let mut channels = self.lock();
+        let channel = channels.get_mut(&id).ok_or("the channel is closed")?;
+        let unusable = |error: std::io::Error| format!("a descriptor of the program cannot be used: {error}");
+        let (input, outputs) = match program.descriptors {
+            Descriptors::Terminal(fd) => {
+                let copy = fd.try_clone().map_err(unusable)?;
+                (Descriptor::to_write(copy), vec![(Descriptor::to_read(fd), None)])
+            }
+            Descriptors::Pipes([stdin, stdout, stderr]) => (
+                Descriptor::to_write(stdin),
+                vec![(Descriptor::to_read(stdout), None), (Descriptor::to_read(stderr), Some(STDERR))],
+            ),
+        };
+        let feed = Input {
+            queue: waiting.queue,
+            handle: terms.handle.clone(),
+            channel: id,
+            window: terms.window,
+            traffic: channel.traffic.clone(),
+        };
+        let feed = tokio::spawn(feed.feed(input.map_err(unusable)?));
+        channel.tasks.push(feed.abort_handle());
+        let mut drains = Vec::new();
+        for (descriptor, kind) in outputs {
+            let to = channel.writer.make_writer_ext(kind);
+            let from = descriptor.map_err(unusable)?;
+            let drain = tokio::spawn(pump::drain(from, to, terms.chunk, channel.traffic.clone()));
+            channel.tasks.push(drain.abort_handle());
+            drains.push(drain);
+        }
+        let (handle, channels_of_closer) = (terms.handle.clone(), self.clone());
+        let closer = tokio::spawn(async move {
+            for drain in drains {
+                // Ends in no other way than by itself or with this task.
+                let _ended = drain.await;
+            }
+            let end = program.ended.await.ok();
+            say_goodbye(&handle, id, end).await;
+            closed.await;
+            channels_of_closer.forget_soon(id);
+        });
+        channel.tasks.push(closer.abort_handle());
+        Ok(())
+    }
+
+    /// Removes a closed channel. Not by its own task, which the removal ends, and which has
+    /// nothing left to do.
+    fn forget_soon(&self, id: ChannelId) {
+        self.lock().remove(&id);
+    }
+}
+
+/// What running a program takes from its connection.
+pub(super) struct RunTerms {
+    pub(super) handle: Handle,
+    pub(super) window: u32,
+    pub(super) chunk: usize,
+}
+
+/// RFC 4254 §5.3, §6.10: no more data, how it ended, close. Nothing after that.
+async fn say_goodbye(handle: &Handle, id: ChannelId, end: Option<ProgramEnd>) {
+    let said = async {
+        handle.eof(id).await?;
+        match end {
+            Some(ProgramEnd::Status(status)) => handle.exit_status_request(id, status).await?,
+            Some(ProgramEnd::Signal { name, core_dumped }) => {
+                let signal = Sig::Custom(name);
+                handle.exit_signal_request(id, signal, core_dumped, String::new(), String::new()).await?;
+            }
+            // The session process went first; its connection ends with it.
+            None => {}
+        }
+        handle.close(id).await
+    };
+    // The connection may be gone: then there is nobody to say it to.
+    let _nobody_there: Result<(), ()> = said.await;
+}

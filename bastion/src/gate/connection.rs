@@ -1,0 +1,124 @@
+//! One connection, from accept to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::server::{Handle, RunningSession, run_stream_for_peer};
+use russh::Disconnect;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::Gate;
+use super::channels::Channels;
+use super::handler::{ConnectionError, ConnectionHandler, State};
+use super::stream::{CountedStream, Traffic};
+use crate::ipc::{ConnectionId, FromGate};
+use crate::sys::socket;
+
+/// How long a client may take to read our last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Serves one connection and tells the monitor of its beginning and its end. `logged_in` is told
+/// when somebody is let in.
+pub(super) async fn serve(
+    gate: Arc<Gate>,
+    id: ConnectionId,
+    stream: TcpStream,
+    peer: SocketAddr,
+    logged_in: watch::Sender<bool>,
+) {
+    gate.monitor.tell(FromGate::Opened { connection: id, peer }).await;
+    let traffic = Arc::<Traffic>::default();
+    let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone()).await;
+    let reason = match outcome {
+        Ok(how) => how.to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let (received, sent) = (traffic.received(), traffic.sent());
+    gate.monitor.tell(FromGate::Closed { connection: id, reason, received, sent }).await;
+}
+
+async fn run(
+    gate: &Arc<Gate>,
+    id: ConnectionId,
+    stream: TcpStream,
+    peer: SocketAddr,
+    logged_in: watch::Sender<bool>,
+    traffic: Arc<Traffic>,
+) -> Result<&'static str, ConnectionError> {
+    let until = Instant::now() + gate.limits.login_grace_time;
+    let io = |error| ConnectionError::Transport(russh::Error::IO(error));
+    let local = stream.local_addr().map_err(io)?;
+    stream.set_nodelay(true).map_err(io)?;
+    socket::keep_alive(std::os::fd::AsFd::as_fd(&stream)).map_err(io)?;
+    let (stream, _end) = CountedStream::new(stream, traffic);
+    let (tell_client, client) = watch::channel(Vec::new());
+    let let_in = logged_in.subscribe();
+    let handler = ConnectionHandler {
+        gate: gate.clone(),
+        id,
+        peer,
+        local,
+        client,
+        logged_in,
+        state: State::Stranger,
+        tries: 0,
+        channels: Channels::default(),
+    };
+    let choose = |_, version: &[u8]| {
+        tell_client.send_replace(version.to_owned());
+        gate.transports.choose(version)
+    };
+    let starting = run_stream_for_peer(gate.transports.initial(), choose, stream, handler);
+    let Ok(running) = timeout_at(until, starting).await else { return Ok("login grace time is over") };
+    // `_end` ends the transport's own task when this function returns, however it returns.
+    watch_over(gate, running?, let_in, until).await
+}
+
+/// Waits for the connection's end, or brings it about.
+async fn watch_over(
+    gate: &Gate,
+    mut running: RunningSession<ConnectionHandler>,
+    let_in: watch::Receiver<bool>,
+    until: Instant,
+) -> Result<&'static str, ConnectionError> {
+    let handle = running.handle();
+    let mut draining = gate.draining.clone();
+    let mut log_in = let_in.clone();
+    tokio::select! {
+        ended = &mut running => return ended.map(|()| "closed"),
+        _ = log_in.wait_for(|&let_in| let_in) => {}
+        () = sleep_until(until) => {
+            // Somebody may have been let in just now.
+            if !*let_in.borrow() {
+                return Ok("login grace time is over");
+            }
+        }
+    }
+    tokio::select! {
+        ended = &mut running => ended.map(|()| "closed"),
+        () = drained(&mut draining) => {
+            say(&handle, "bastion is shutting down").await;
+            // Whether it was read or not, this is the end.
+            let _read = tokio::time::timeout(LAST_WORDS, running).await;
+            Ok("bastion is shutting down")
+        }
+    }
+}
+
+/// Ready when the grace time of a shutdown is over.
+async fn drained(draining: &mut watch::Receiver<Option<Duration>>) {
+    let grace = match draining.wait_for(Option::is_some).await {
+        Ok(grace) => grace.unwrap_or_default(),
+        Err(_) => Duration::ZERO,
+    };
+    tokio::time::sleep(grace).await;
+}
+
+async fn say(handle: &Handle, text: &str) {
+    let words = handle.disconnect(Disconnect::ByApplication, text.to_owned(), String::new());
+    // A queue that does not move is no reason to stay.
+    let _said = tokio::time::timeout(LAST_WORDS, words).await;
+}

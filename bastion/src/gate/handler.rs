@@ -1,0 +1,436 @@
+//! What russh asks of a server: who may come in, and what becomes of a channel's requests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use russh::server::{
+    Auth, CertificateRequest, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer,
+    Session as Transport,
+};
+use russh::{Channel as RusshChannel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use super::channels::{Channel, Channels, RunTerms};
+use super::session::Session;
+use super::{Gate, transport};
+use crate::ipc::{
+    ConnectionId, FromGate, GrantRequest, Program, PtyRequest, RefusalRecord, ToSession, Verdict,
+};
+use crate::policy::{self, AuthRequest, Decision, LoginRequest, Permissions, Proof, UserCertificate};
+use crate::sys::pty::WindowSize;
+
+/// The most variables that a client may ask to be set on a channel before its program starts.
+const MAX_ENVIRONMENT: usize = 128;
+/// The longest command, in bytes: what a message to the session holds, with room for the rest.
+const MAX_COMMAND: usize = 128 * 1024;
+/// The longest name of a terminal, a subsystem or a variable, and value of a variable.
+const MAX_WORD: usize = 4096;
+
+/// Why a connection ended otherwise than by the client's wish.
+#[derive(Debug, Error)]
+pub(super) enum ConnectionError {
+    /// The transport.
+    #[error(transparent)]
+    Transport(#[from] russh::Error),
+}
+
+/// A connection, as russh's handler.
+pub(super) struct ConnectionHandler {
+    pub(super) gate: Arc<Gate>,
+    pub(super) id: ConnectionId,
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+    /// What the client calls itself; known once the transport has begun.
+    pub(super) client: watch::Receiver<Vec<u8>>,
+    /// Told when somebody is let in.
+    pub(super) logged_in: watch::Sender<bool>,
+    pub(super) state: State,
+    pub(super) tries: u32,
+    pub(super) channels: Channels,
+}
+
+/// Whether anybody was let in. Without [`Permissions`], which only the policy makes, no channel
+/// is ever opened.
+pub(super) enum State {
+    /// Not yet.
+    Stranger,
+    /// Yes; and the session process, once there was a channel to need it.
+    LoggedIn { permissions: Permissions, session: Option<Session> },
+}
+
+impl ConnectionHandler {
+    /// Whether there have been too many tries with this one.
+    fn one_more_try(&mut self) -> bool {
+        self.tries += 1;
+        self.tries > self.gate.limits.max_auth_tries
+    }
+
+    /// A query whether a certificate would do. Those whose authority is trusted may sign, so that
+    /// their holders can be told what else is wrong.
+    fn would_do(&self, login_name: &str, certificate: &[u8]) -> bool {
+        let Ok(certificate) = UserCertificate::parse(certificate) else { return false };
+        let request = AuthRequest {
+            login_name,
+            source: self.peer.ip(),
+            now: now(),
+            security_key: None,
+        };
+        match policy::authorize(&certificate, &request, &self.gate.rules()) {
+            Ok(_) => true,
+            Err(refusal) => refusal.disclosed().is_some(),
+        }
+    }
+
+    /// A signed request: decided here, and again by the monitor.
+    async fn log_in(&mut self, login_name: &str, certificate: &[u8], proof: Proof) -> Auth {
+        let request =
+            LoginRequest { login_name, source: self.peer.ip(), certificate, proof: &proof };
+        let Decision { certificate: parsed, verdict } =
+            policy::decide(&request, now(), &self.gate.rules());
+        let permissions = match verdict {
+            Ok(permissions) => permissions,
+            Err(refusal) => {
+                let record = RefusalRecord::new(&refusal, parsed.as_ref());
+                let (connection, login_name) = (self.id, login_name.to_owned());
+                let refused = FromGate::Refused { connection, login_name, refusal: record };
+                self.gate.monitor.tell(refused).await;
+                return self.refuse(refusal.disclosed());
+            }
+        };
+        let request = GrantRequest {
+            connection: self.id,
+            peer: self.peer,
+            local: self.local,
+            client_version: String::from_utf8_lossy(&self.client.borrow()).into_owned(),
+            login_name: login_name.to_owned(),
+            certificate: certificate.to_owned(),
+            proof,
+        };
+        match self.gate.monitor.grant(request).await {
+            Verdict::Granted => {
+                self.state = State::LoggedIn { permissions, session: None };
+                self.logged_in.send_replace(true);
+                Auth::Accept
+            }
+            Verdict::Refused(sentence) => self.refuse(sentence),
+        }
+    }
+
+    /// Tells a certificate's holder why. Pomerium passes on the text of a DISCONNECT, and shows
+    /// "Permission Denied" alone after a FAILURE; others may have another certificate to try.
+    fn refuse(&self, sentence: Option<String>) -> Auth {
+        match sentence {
+            None => Auth::reject(),
+            Some(sentence) if transport::is_envoy(&self.client.borrow()) => {
+                Auth::Disconnect(format!("bastion: {sentence}"))
+            }
+            Some(sentence) => Auth::RejectWithBanner(format!("bastion: {sentence}\r\n")),
+        }
+    }
+
+    /// The session process, started now if this is the first channel.
+    async fn open_session(&mut self, handle: Handle) -> Result<(), String> {
+        match &mut self.state {
+            State::Stranger => Err("nobody was let in".into()),
+            State::LoggedIn { session: Some(_), .. } => Ok(()),
+            State::LoggedIn { session, .. } => {
+                let socket = self.gate.monitor.open_session(self.id).await?;
+                let gone = async move {
+                    let text = "bastion: the session process has ended".to_owned();
+                    // The connection may be gone just as well.
+                    let _gone = handle.disconnect(Disconnect::ByApplication, text, String::new()).await;
+                };
+                *session = Some(Session::new(socket, gone).map_err(|error| error.to_string())?);
+                Ok(())
+            }
+        }
+    }
+
+    fn session(&self) -> Option<&Session> {
+        match &self.state {
+            State::LoggedIn { session, .. } => session.as_ref(),
+            State::Stranger => None,
+        }
+    }
+
+    /// Starts a channel's program and answers the request for it.
+    async fn start(
+        &mut self,
+        id: ChannelId,
+        program: Program,
+        transport: &mut Transport,
+    ) -> Result<(), ConnectionError> {
+        match self.try_start(id, program, transport.handle()).await {
+            Ok(()) => transport.channel_success(id)?,
+            Err(sentence) => {
+                let text = format!("bastion: {sentence}\r\n");
+                transport.extended_data(id, 1, text.into_bytes())?;
+                transport.channel_failure(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_start(
+        &mut self,
+        id: ChannelId,
+        program: Program,
+        handle: Handle,
+    ) -> Result<(), String> {
+        let waiting = self.channels.lock().get_mut(&id).and_then(Channel::take_waiting);
+        let mut waiting = waiting.ok_or("a program runs on this channel already")?;
+        let session = self.session().ok_or("there is no session")?;
+        let (pty, environment) = (waiting.pty.take(), std::mem::take(&mut waiting.environment));
+        let started = session.start(id.into(), program, pty, environment).await?;
+        let terms = RunTerms {
+            handle,
+            window: self.gate.limits.window,
+            chunk: transport::chunk_for(&self.client.borrow()),
+        };
+        let closed = self.report_closed(id);
+        self.channels.run(id, waiting, started, &terms, closed)
+    }
+
+    /// Tells the monitor that a channel is closed.
+    fn report_closed(&self, id: ChannelId) -> impl Future<Output = ()> + Send + 'static {
+        let traffic = self.channels.lock().get(&id).map(|channel| channel.traffic().clone());
+        let (gate, connection) = (self.gate.clone(), self.id);
+        async move {
+            let Some(traffic) = traffic else { return };
+            let (received, sent) = (traffic.received(), traffic.sent());
+            let closed = FromGate::ChannelClosed { connection, channel: id.into(), received, sent };
+            gate.monitor.tell(closed).await;
+        }
+    }
+}
+
+impl Handler for ConnectionHandler {
+    type Error = ConnectionError;
+
+    /// Nobody comes in by a plain key: not even the offer is worth a signature.
+    async fn auth_publickey_offered(&mut self, _: &str, _: PublicKeyOffer<'_>) -> Result<Auth, ConnectionError> {
+        Ok(match self.one_more_try() {
+            true => too_many_tries(),
+            false => Auth::reject(),
+        })
+    }
+
+    async fn auth_certificate(&mut self, request: CertificateRequest<'_>) -> Result<Auth, ConnectionError> {
+        if self.one_more_try() {
+            return Ok(too_many_tries());
+        }
+        let CertificateRequest { user, certificate, .. } = request;
+        Ok(match request.signature {
+            None if self.would_do(user, certificate) => Auth::Accept,
+            None => Auth::reject(),
+            Some(signature) => {
+                let proof = Proof {
+                    session_id: request.session_id.to_owned(),
+                    request: request.request.to_owned(),
+                    signature: signature.to_owned(),
+                };
+                self.log_in(user, certificate, proof).await
+            }
+        })
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: RusshChannel<Msg>,
+        reply: ChannelOpenHandle,
+        transport: &mut Transport,
+    ) -> Result<(), ConnectionError> {
+        if self.channels.lock().len() >= self.gate.limits.max_sessions {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        }
+        if let Err(error) = self.open_session(transport.handle()).await {
+            reply.reject(ChannelOpenFailure::ConnectFailed).await;
+            let text = format!("bastion: no session could be started: {error}");
+            transport.disconnect(Disconnect::ByApplication, &text, "")?;
+            return Ok(());
+        }
+        let id = channel.id();
+        let (_, writer) = channel.split();
+        self.channels.lock().insert(id, Channel::new(writer));
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        id: ChannelId,
+        term: &str,
+        columns: u32,
+        rows: u32,
+        width: u32,
+        height: u32,
+        modes: &[(Pty, u32)],
+        transport: &mut Transport,
+    ) -> Result<(), ConnectionError> {
+        let permitted = matches!(&self.state, State::LoggedIn { permissions, .. } if permissions.pty());
+        let request = PtyRequest {
+            term: term.to_owned(),
+            size: window_size(columns, rows, width, height),
+            modes: modes.iter().map(|&(opcode, argument)| (opcode as u8, argument)).collect(),
+        };
+        let noted = permitted && term.len() <= MAX_WORD && {
+            let mut channels = self.channels.lock();
+            let waiting = channels.get_mut(&id).and_then(Channel::waiting);
+            waiting.map(|waiting| waiting.pty = Some(request)).is_some()
+        };
+        answer(transport, id, noted)
+    }
+
+    async fn env_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        value: &str,
+        transport: &mut Transport,
+    ) -> Result<(), ConnectionError> {
+        let noted = name.len() + value.len() <= MAX_WORD && {
+            let mut channels = self.channels.lock();
+            match channels.get_mut(&id).and_then(Channel::waiting) {
+                Some(waiting) if waiting.environment.len() < MAX_ENVIRONMENT => {
+                    waiting.environment.push((name.to_owned(), value.to_owned()));
+                    true
+                }
+                _ => false,
+            }
+        };
+        answer(transport, id, noted)
+    }
+
+    async fn shell_request(&mut self, id: ChannelId, transport: &mut Transport) -> Result<(), ConnectionError> {
+        self.start(id, Program::Shell, transport).await
+    }
+
+    async fn exec_request(
+        &mut self,
+        id: ChannelId,
+        command: &[u8],
+        transport: &mut Transport,
+    ) -> Result<(), ConnectionError> {
+        if command.len() > MAX_COMMAND {
+            return answer(transport, id, false);
+        }
+        self.start(id, Program::Exec(command.to_owned()), transport).await
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        transport: &mut Transport,
+    ) -> Result<(), ConnectionError> {
+        if name.len() > MAX_WORD {
+            return answer(transport, id, false);
+        }
+        self.start(id, Program::Subsystem(name.to_owned()), transport).await
+    }
+
+    async fn x11_request(
+        &mut self,
+        id: ChannelId,
+        _single: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        transport: &mut Transport,
+    ) -> Result<(), ConnectionError> {
+        answer(transport, id, false)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        id: ChannelId,
+        columns: u32,
+        rows: u32,
+        width: u32,
+        height: u32,
+        transport: &mut Transport,
+    ) -> Result<(), ConnectionError> {
+        if let Some(session) = self.session() {
+            let size = window_size(columns, rows, width, height);
+            session.order(ToSession::WindowChange { channel: id.into(), size }).await;
+        }
+        answer(transport, id, true)
+    }
+
+    async fn signal(&mut self, id: ChannelId, signal: Sig, _: &mut Transport) -> Result<(), ConnectionError> {
+        if let (Some(session), Some(signal)) = (self.session(), signal_name(&signal)) {
+            session.order(ToSession::Signal { channel: id.into(), signal: signal.to_owned() }).await;
+        }
+        Ok(())
+    }
+
+    async fn data(&mut self, id: ChannelId, data: &[u8], _: &mut Transport) -> Result<(), ConnectionError> {
+        if let Some(channel) = self.channels.lock().get(&id) {
+            channel.input(data);
+        }
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, id: ChannelId, _: &mut Transport) -> Result<(), ConnectionError> {
+        if let Some(channel) = self.channels.lock().get_mut(&id) {
+            channel.input_ends();
+        }
+        Ok(())
+    }
+
+    /// The client has closed a channel; russh has answered already. What runs on it gets SIGHUP.
+    async fn channel_close(&mut self, id: ChannelId, _: &mut Transport) -> Result<(), ConnectionError> {
+        let closed = self.report_closed(id);
+        let channel = self.channels.lock().remove(&id);
+        if let (Some(_), Some(session)) = (channel, self.session()) {
+            session.forget(id.into());
+            session.order(ToSession::HangUp { channel: id.into() }).await;
+            closed.await;
+        }
+        Ok(())
+    }
+}
+
+fn answer(transport: &mut Transport, id: ChannelId, success: bool) -> Result<(), ConnectionError> {
+    match success {
+        true => transport.channel_success(id)?,
+        false => transport.channel_failure(id)?,
+    }
+    Ok(())
+}
+
+fn too_many_tries() -> Auth {
+    Auth::Disconnect("Too many authentication failures".into())
+}
+
+fn window_size(columns: u32, rows: u32, width: u32, height: u32) -> WindowSize {
+    let fit = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
+    WindowSize { columns: fit(columns), rows: fit(rows), width: fit(width), height: fit(height) }
+}
+
+/// RFC 4254 §6.10.
+fn signal_name(signal: &Sig) -> Option<&str> {
+    Some(match signal {
+        Sig::ABRT => "ABRT",
+        Sig::ALRM => "ALRM",
+        Sig::FPE => "FPE",
+        Sig::HUP => "HUP",
+        Sig::ILL => "ILL",
+        Sig::INT => "INT",
+        Sig::KILL => "KILL",
+        Sig::PIPE => "PIPE",
+        Sig::QUIT => "QUIT",
+        Sig::SEGV => "SEGV",
+        Sig::TERM => "TERM",
+        Sig::USR1 => "USR1",
+        Sig::Custom(name) if name.len() <= 16 => name,
+        Sig::Custom(_) => return None,
+    })
+}
+
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,148 @@
+//! The network's half: everything that a stranger can reach, in a process that can open no file,
+//! start no program and make no connection.
+//!
+//! ```text
+//! listener ─▶ connection ─▶ handler ─ authentication ─▶ policy, then the monitor's grant
+//!                             └─ channels ─▶ the session process's descriptors, by way of pump
+//! ```
+
+mod channels;
+mod connection;
+mod handler;
+mod link;
+mod listener;
+mod monitor;
+mod pump;
+mod session;
+mod stream;
+mod transport;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::ipc::{FromGate, GateSetup, Limits, Link, LinkError, ToGate};
+use crate::policy::Rules;
+use crate::sys::sandbox::{self, SandboxError};
+use crate::sys::{process, spawn};
+use monitor::Monitor;
+use transport::Transports;
+
+/// How long the monitor may take to say what there is to serve.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why the gate cannot serve (any more).
+#[derive(Debug, Error)]
+pub enum GateError {
+    /// The link to the monitor.
+    #[error("the link to the monitor: {0}")]
+    Monitor(#[from] LinkError),
+    /// The first message was another.
+    #[error("the monitor did not begin with what there is to serve")]
+    NoSetup,
+    /// A host key.
+    #[error("a host key cannot be used: {0}")]
+    HostKey(#[from] ssh_key::Error),
+    /// The fence.
+    #[error("the fence around the network process cannot be put up: {0}")]
+    Sandbox(#[from] SandboxError),
+    /// The system refused.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What all connections share.
+struct Gate {
+    limits: Limits,
+    transports: Transports,
+    rules: RwLock<Arc<Rules>>,
+    monitor: Monitor,
+    draining: watch::Receiver<Option<Duration>>,
+}
+
+impl Gate {
+    fn rules(&self) -> Arc<Rules> {
+        // A panic while the lock was held left a whole value: it is only ever replaced.
+        self.rules.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn replace_rules(&self, rules: Rules) {
+        *self.rules.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(rules);
+    }
+}
+
+/// Serves until the monitor says to end. Run with the link to the monitor, and a pipe for
+/// complaints, inherited.
+pub fn run() -> Result<(), GateError> {
+    let system = |what| move |source| GateError::System { what, source };
+    process::set_name(c"bastion-gate");
+    let mut inherited = spawn::inherited(2).map_err(system("the links"))?.into_iter();
+    let (Some(link), Some(complaints)) = (inherited.next(), inherited.next()) else {
+        return Err(GateError::NoSetup);
+    };
+    spawn::complain_to(complaints).map_err(system("the pipe for complaints"))?;
+    process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
+    let link = Link::<FromGate, ToGate>::new(link);
+    let (setup, listeners) = receive_setup(&link)?;
+    let GateSetup { host_keys, rules, limits, first_connection, account, root } = setup;
+    let transports = Transports::new(&host_keys, &limits)?;
+    drop(host_keys);
+    // Before the fence: it reads files to find out.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let fence = sandbox::enter(account.as_ref(), &root)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(system("start threads"))?;
+    runtime.block_on(async {
+        let (drain, draining) = watch::channel(None);
+        let (monitor, messages) = Monitor::start(link)?;
+        let rules = RwLock::new(Arc::new(rules));
+        let gate = Arc::new(Gate { limits, transports, rules, monitor, draining });
+        gate.monitor.tell(FromGate::Ready(fence)).await;
+        let hearing = tokio::spawn(hear(gate.clone(), messages, drain));
+        listener::serve(&gate, listeners, first_connection).await?;
+        hearing.abort();
+        gate.monitor.flush().await;
+        Ok(())
+    })
+}
+
+fn receive_setup(link: &Link<FromGate, ToGate>) -> Result<(GateSetup, Vec<OwnedFd>), GateError> {
+    let limit = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO);
+    let mut watched = [PollFd::new(link.as_fd(), PollFlags::POLLIN)];
+    poll(&mut watched, limit).map_err(|error| GateError::System { what: "poll", source: error.into() })?;
+    match link.receive()? {
+        (ToGate::Setup(setup), listeners) => Ok((*setup, listeners)),
+        _ => Err(GateError::NoSetup),
+    }
+}
+
+/// What the monitor says to the gate as a whole.
+async fn hear(
+    gate: Arc<Gate>,
+    mut messages: tokio::sync::mpsc::Receiver<monitor::Order>,
+    drain: watch::Sender<Option<Duration>>,
+) {
+    while let Some(order) = messages.recv().await {
+        match order {
+            monitor::Order::Rules(rules) => gate.replace_rules(*rules),
+            monitor::Order::Drain(grace) => {
+                drain.send_replace(Some(grace));
+            }
+        }
+    }
+    // The monitor is gone, and with it who could let anybody in.
+    drain.send_replace(Some(Duration::ZERO));
+}

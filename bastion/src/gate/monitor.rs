@@ -1,0 +1,138 @@
+//! The monitor, as the connections see it: whom to ask, and whom to tell.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::link::AsyncLink;
+use crate::ipc::{ConnectionId, FromGate, GrantRequest, Link, LinkError, ToGate, Verdict};
+use crate::policy::Rules;
+
+/// Messages that wait for the monitor to take them; more make the connections wait.
+const QUEUE: usize = 1024;
+/// How long the monitor may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the monitor tells the gate as a whole.
+pub(super) enum Order {
+    /// Who may log in has changed.
+    Rules(Box<Rules>),
+    /// End within this time.
+    Drain(Duration),
+}
+
+/// The answer to a connection's question.
+enum Answer {
+    Verdict(Verdict),
+    Session(Result<OwnedFd, String>),
+}
+
+type Waiting = Arc<Mutex<HashMap<ConnectionId, oneshot::Sender<Answer>>>>;
+
+/// The monitor. Dropping the last handle ends nothing: the link lives as long as the process.
+pub(super) struct Monitor {
+    outgoing: mpsc::Sender<FromGate>,
+    waiting: Waiting,
+}
+
+impl Monitor {
+    /// Starts to hear and to be heard.
+    pub(super) fn start(link: Link<FromGate, ToGate>) -> Result<(Self, mpsc::Receiver<Order>), LinkError> {
+        let link = Arc::new(AsyncLink::new(link)?);
+        let (outgoing, mut queue) = mpsc::channel(QUEUE);
+        let (orders, incoming) = mpsc::channel(8);
+        let waiting = Waiting::default();
+        tokio::spawn(listen(link.clone(), waiting.clone(), orders));
+        tokio::spawn(async move {
+            while let Some(message) = queue.recv().await {
+                // A monitor that is gone is noticed where it is heard.
+                let Ok(()) = link.send(&message, &[]).await else { return };
+            }
+        });
+        Ok((Self { outgoing, waiting }, incoming))
+    }
+
+    /// Tells the monitor something.
+    pub(super) async fn tell(&self, message: FromGate) {
+        // As above.
+        let _noticed_elsewhere = self.outgoing.send(message).await;
+    }
+
+    /// Waits until all that was told has been sent, or the monitor takes too long.
+    pub(super) async fn flush(&self) {
+        let all_free = self.outgoing.reserve_many(QUEUE);
+        let _or_never = tokio::time::timeout(Duration::from_secs(1), all_free).await;
+    }
+
+    /// Asks for a user to be let in.
+    pub(super) async fn grant(&self, request: GrantRequest) -> Verdict {
+        let connection = request.connection;
+        match self.ask(connection, FromGate::Grant(Box::new(request))).await {
+            Some(Answer::Verdict(verdict)) => verdict,
+            _ => Verdict::Refused(None),
+        }
+    }
+
+    /// Asks for the connection's session process; returns the socket to it.
+    pub(super) async fn open_session(&self, connection: ConnectionId) -> Result<OwnedFd, String> {
+        match self.ask(connection, FromGate::OpenSession { connection }).await {
+            Some(Answer::Session(session)) => session,
+            _ => Err("the monitor does not answer".into()),
+        }
+    }
+
+    async fn ask(&self, connection: ConnectionId, question: FromGate) -> Option<Answer> {
+        let (answer, answered) = oneshot::channel();
+        lock(&self.waiting).insert(connection, answer);
+        self.tell(question).await;
+        let outcome = tokio::time::timeout(PATIENCE, answered).await;
+        lock(&self.waiting).remove(&connection);
+        outcome.ok()?.ok()
+    }
+}
+
+/// Passes on what the monitor says, until it is gone.
+async fn listen(
+    link: Arc<AsyncLink<FromGate, ToGate>>,
+    waiting: Waiting,
+    orders: mpsc::Sender<Order>,
+) {
+    while let Ok((message, descriptors)) = link.receive().await {
+        let (connection, answer) = match message {
+            ToGate::Setup(_) => continue,
+            ToGate::Rules(rules) => {
+                if orders.send(Order::Rules(rules)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            ToGate::Drain(grace) => {
+                if orders.send(Order::Drain(grace)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            ToGate::Verdict { connection, verdict } => (connection, Answer::Verdict(verdict)),
+            ToGate::Session { connection, error } => {
+                let socket = descriptors.into_iter().next();
+                let session = match (error, socket) {
+                    (None, Some(socket)) => Ok(socket),
+                    (error, _) => Err(error.unwrap_or_else(|| "there is no socket".into())),
+                };
+                (connection, Answer::Session(session))
+            }
+        };
+        if let Some(asker) = lock(&waiting).remove(&connection) {
+            // One who has stopped waiting needs no answer.
+            let _gone = asker.send(answer);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // No code that can panic runs with the lock held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,151 @@
+//! The connection's session process, as the gate sees it. It runs as the account, and may say
+//! anything: what it says is believed for its own connection only.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use super::link::AsyncLink;
+use crate::ipc::{
+    ChannelNumber, FromSession, Link, LinkError, Program, ProgramEnd, PtyRequest, Started, ToSession,
+};
+
+/// How long the session may take to start a program, or to take an order.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A session process. Dropping it ends the process: it sees the socket closed.
+pub(super) struct Session {
+    link: Arc<AsyncLink<ToSession, FromSession>>,
+    programs: Arc<Mutex<Programs>>,
+    listening: AbortHandle,
+}
+
+/// A program that was started.
+pub(super) struct StartedProgram {
+    pub(super) descriptors: Descriptors,
+    pub(super) ended: oneshot::Receiver<ProgramEnd>,
+}
+
+/// A program's descriptors.
+pub(super) enum Descriptors {
+    /// Its terminal.
+    Terminal(OwnedFd),
+    /// Its standard input, output and error.
+    Pipes([OwnedFd; 3]),
+}
+
+/// Whoever waits for news of a program.
+#[derive(Default)]
+struct Programs {
+    starting: HashMap<ChannelNumber, oneshot::Sender<Result<Descriptors, String>>>,
+    running: HashMap<ChannelNumber, oneshot::Sender<ProgramEnd>>,
+}
+
+impl Session {
+    /// Over this socket. `gone` is called when the session process goes by itself.
+    pub(super) fn new(
+        socket: OwnedFd,
+        gone: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<Self, LinkError> {
+        let link = Arc::new(AsyncLink::new(Link::new(socket))?);
+        let programs = Arc::<Mutex<Programs>>::default();
+        let listening = tokio::spawn(listen(link.clone(), programs.clone(), gone)).abort_handle();
+        Ok(Self { link, programs, listening })
+    }
+
+    /// Starts a program. The error is a sentence for the user.
+    pub(super) async fn start(
+        &self,
+        channel: ChannelNumber,
+        program: Program,
+        pty: Option<PtyRequest>,
+        environment: Vec<(String, String)>,
+    ) -> Result<StartedProgram, String> {
+        let (started, starting) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        {
+            let mut programs = lock(&self.programs);
+            programs.starting.insert(channel, started);
+            programs.running.insert(channel, end);
+        }
+        let outcome = tokio::time::timeout(PATIENCE, async {
+            let order = ToSession::Start { channel, program, pty, environment };
+            self.link.send(&order, &[]).await.map_err(|error| error.to_string())?;
+            starting.await.map_err(|_| "the session process has ended".to_owned())?
+        });
+        let outcome = outcome.await.unwrap_or_else(|_| Err("the session process does not answer".into()));
+        match outcome {
+            Ok(descriptors) => Ok(StartedProgram { descriptors, ended }),
+            Err(reason) => {
+                self.forget(channel);
+                Err(reason)
+            }
+        }
+    }
+
+    /// Passes an order on. One that the session does not take in time is lost with the session.
+    pub(super) async fn order(&self, order: ToSession) {
+        let _lost = tokio::time::timeout(PATIENCE, self.link.send(&order, &[])).await;
+    }
+
+    /// Nobody waits for news of this channel any more.
+    pub(super) fn forget(&self, channel: ChannelNumber) {
+        let mut programs = lock(&self.programs);
+        programs.starting.remove(&channel);
+        programs.running.remove(&channel);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+async fn listen(
+    link: Arc<AsyncLink<ToSession, FromSession>>,
+    programs: Arc<Mutex<Programs>>,
+    gone: impl Future<Output = ()>,
+) {
+    while let Ok((message, descriptors)) = link.receive().await {
+        match message {
+            FromSession::Started { channel, started } => {
+                let waiting = lock(&programs).starting.remove(&channel);
+                if let Some(waiting) = waiting {
+                    // One who has stopped waiting drops the descriptors, which ends the program.
+                    let _gone = waiting.send(sort(started, descriptors));
+                }
+            }
+            FromSession::Failed { channel, reason } => {
+                if let Some(waiting) = lock(&programs).starting.remove(&channel) {
+                    let _gone = waiting.send(Err(reason));
+                }
+            }
+            FromSession::Ended { channel, end } => {
+                if let Some(waiting) = lock(&programs).running.remove(&channel) {
+                    let _gone = waiting.send(end);
+                }
+            }
+        }
+    }
+    gone.await;
+}
+
+fn sort(started: Started, descriptors: Vec<OwnedFd>) -> Result<Descriptors, String> {
+    let wrong = |_| "the session process sent other descriptors than it said".to_owned();
+    match started {
+        Started::Terminal => {
+            <[OwnedFd; 1]>::try_from(descriptors).map(|[fd]| Descriptors::Terminal(fd)).map_err(wrong)
+        }
+        Started::Pipes => <[OwnedFd; 3]>::try_from(descriptors).map(Descriptors::Pipes).map_err(wrong),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // No code that can panic runs with the lock held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,104 @@
+//! A connection's bytes: counted, read in larger pieces than russh asks for, and ended from outside.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+/// Read ahead from the network: a packet of the usual size and the start of the next.
+const READ_AHEAD: usize = 34 * 1024;
+
+/// How many bytes went each way.
+#[derive(Default)]
+pub(super) struct Traffic {
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Traffic {
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// Ends its stream when it is dropped, whatever that waits for.
+pub(super) struct StreamEnd(#[expect(dead_code, reason = "it is there to be dropped")] oneshot::Sender<()>);
+
+/// The stream that russh reads and writes.
+pub(super) struct CountedStream {
+    inner: BufReader<TcpStream>,
+    traffic: Arc<Traffic>,
+    /// None once it has been dropped.
+    end: Option<oneshot::Receiver<()>>,
+}
+
+impl CountedStream {
+    pub(super) fn new(stream: TcpStream, traffic: Arc<Traffic>) -> (Self, StreamEnd) {
+        let (sender, end) = oneshot::channel();
+        let inner = BufReader::with_capacity(READ_AHEAD, stream);
+        (Self { inner, traffic, end: Some(end) }, StreamEnd(sender))
+    }
+
+    fn check_end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let ended = self.end.as_mut().is_none_or(|end| Pin::new(end).poll(cx).is_ready());
+        if ended {
+            self.end = None;
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for CountedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check_end(cx)?;
+        let available = std::task::ready!(Pin::new(&mut self.inner).poll_fill_buf(cx))?;
+        let taken = available.len().min(buffer.remaining());
+        buffer.put_slice(available.get(..taken).unwrap_or_default());
+        Pin::new(&mut self.inner).consume(taken);
+        self.traffic.count_received(taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for CountedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.check_end(cx)?;
+        let written = std::task::ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
+        self.traffic.count_sent(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,110 @@
+//! Which accounts of the machine the parts run as, settled once at the start.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use caps::{CapSet, Capability, CapsHashSet};
+use thiserror::Error;
+
+use crate::config::Config;
+use crate::sys::account::{Account, AccountError, running_as_root};
+
+/// Whom the gate falls back to where its own account does not exist.
+const NOBODY: &str = "nobody";
+
+/// Why the configured accounts cannot be used.
+#[derive(Debug, Error)]
+pub enum AccountsError {
+    /// One does not exist.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// Started without root, for somebody else.
+    #[error(
+        "the login name '{login}' stands for the account '{account}', but bastion was started by \
+         '{own}' and cannot become another; start it as root, or say --login {login}={own}"
+    )]
+    NotOurs {
+        /// The login name.
+        login: String,
+        /// Its account.
+        account: String,
+        /// The account that bastion runs as.
+        own: String,
+    },
+    /// Root without leave.
+    #[error(
+        "the login name '{login}' stands for the superuser's account '{account}'; name another, or \
+         set permit_root_login = true in bastion.toml"
+    )]
+    Root {
+        /// The login name.
+        login: String,
+        /// Its account.
+        account: String,
+    },
+}
+
+/// The accounts of the gate and of every login.
+pub(super) struct Accounts {
+    by_name: BTreeMap<String, Account>,
+    gate: Option<Account>,
+    as_root: bool,
+}
+
+impl Accounts {
+    /// Looks up every account that the configuration names.
+    pub(super) fn check(config: &Config) -> Result<Self, AccountsError> {
+        let as_root = running_as_root();
+        let own = Account::current()?;
+        let mut by_name = BTreeMap::new();
+        for (login, name) in &config.logins {
+            let account = Account::by_name(name)?;
+            if !as_root && account.uid != own.uid {
+                let (login, account) = (login.clone(), name.clone());
+                return Err(AccountsError::NotOurs { login, account, own: own.name });
+            }
+            if account.is_root() && !config.permit_root_login {
+                return Err(AccountsError::Root { login: login.clone(), account: name.clone() });
+            }
+            by_name.insert(name.clone(), account);
+        }
+        let gate = match as_root {
+            true => Some(Account::by_name(&config.gate_user).or_else(|_| Account::by_name(NOBODY))?),
+            false => None,
+        };
+        // An unprivileged process needs no group but its own.
+        let gate = gate.map(|account| Account { groups: vec![account.gid], ..account });
+        Ok(Self { by_name, gate, as_root })
+    }
+
+    /// Whom the gate becomes; nobody else where bastion was not started as root.
+    pub(super) fn gate(&self) -> Option<&Account> {
+        self.gate.as_ref()
+    }
+
+    /// The account of this name, if a login stands for it.
+    pub(super) fn by_name(&self, name: &str) -> Option<&Account> {
+        self.by_name.get(name)
+    }
+
+    /// Whom a session process has to become; nobody where it is ours already.
+    pub(super) fn to_become<'a>(&self, account: &'a Account) -> Option<&'a Account> {
+        self.as_root.then_some(account)
+    }
+
+    /// Gives up every capability but those that starting and ending the other parts takes.
+    pub(super) fn keep_few_capabilities(&self) -> io::Result<()> {
+        let needed: CapsHashSet = [
+            Capability::CAP_SETUID,
+            Capability::CAP_SETGID,
+            Capability::CAP_KILL,
+        ]
+        .into();
+        for set in [CapSet::Effective, CapSet::Permitted] {
+            let held = caps::read(None, set).map_err(io::Error::other)?;
+            let kept = held.intersection(&needed).copied().collect();
+            caps::set(None, set, &kept).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,228 @@
+//! The network process, supervised: started, heard, restarted when it ends.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::MonitorError;
+use super::audit::Event;
+use crate::ipc::{FromGate, GateSetup, HostKey, Link, LinkError, ToGate};
+use crate::sys::{process, socket, spawn};
+
+/// The folder, under the state folder, that the gate has for a root: empty, and root's.
+pub(super) const EMPTY_ROOT: &str = "empty";
+/// A gate that ended is started again after this time.
+const RESTART_AFTER: Duration = Duration::from_millis(200);
+/// So many gates in a row that never came to serve are enough.
+const MAX_FAILURES: u32 = 5;
+/// The longest line, and the most lines, that one gate may say at its standard error.
+const MAX_LINE: usize = 1024;
+const MAX_LINES: u32 = 1000;
+
+/// The listening sockets and the gate that serves them.
+pub(super) struct Gate {
+    listeners: Vec<TcpListener>,
+    running: Option<Running>,
+    ended_at: Option<Instant>,
+    failures: u32,
+    last_line: Option<String>,
+}
+
+struct Running {
+    pid: Pid,
+    link: Link<ToGate, FromGate>,
+    stderr: std::fs::File,
+    said: Vec<u8>,
+    lines: u32,
+    ready: bool,
+    /// It does not keep to the messages, or does not take any: it is being ended.
+    condemned: bool,
+}
+
+impl Gate {
+    pub(super) fn new(listeners: Vec<TcpListener>) -> Self {
+        Self { listeners, running: None, ended_at: None, failures: 0, last_line: None }
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.running.is_none()
+    }
+
+    /// When it is to be started again, if it has ended.
+    pub(super) fn restart_due(&self) -> Option<Instant> {
+        self.ended_at.map(|at| at + RESTART_AFTER)
+    }
+
+    pub(super) fn should_start(&self) -> bool {
+        self.is_gone() && self.restart_due().is_none_or(|due| Instant::now() >= due)
+    }
+
+    /// Starts it, with what it needs to know.
+    pub(super) fn start(&mut self, setup: GateSetup) -> Result<(), MonitorError> {
+        let failed = |source| MonitorError::System { what: "start the network process", source };
+        let (here, there) = socket::packet_pair().map_err(failed)?;
+        let (stderr, its_stderr) = socket::pipe().map_err(failed)?;
+        socket::do_not_block(stderr.as_fd()).map_err(failed)?;
+        let pid = spawn::part("gate", None, &[there.as_fd(), its_stderr.as_fd()]).map_err(failed)?;
+        let link = Link::new(here);
+        let listeners: Vec<_> = self.listeners.iter().map(AsFd::as_fd).collect();
+        let setup = ToGate::Setup(Box::new(setup));
+        link.send(&setup, &listeners)
+            .map_err(|error| MonitorError::GateUnusable(error.to_string()))?;
+        self.ended_at = None;
+        self.running = Some(Running {
+            pid,
+            link,
+            stderr: stderr.into(),
+            said: Vec::new(),
+            lines: 0,
+            ready: false,
+            condemned: false,
+        });
+        Ok(())
+    }
+
+    pub(super) fn is_ready(&mut self) {
+        self.failures = 0;
+        if let Some(gate) = &mut self.running {
+            gate.ready = true;
+        }
+    }
+
+    /// The next message of the gate, if there is one.
+    pub(super) fn receive(&mut self) -> Option<FromGate> {
+        let gate = self.running.as_mut().filter(|gate| !gate.condemned)?;
+        match gate.link.receive() {
+            Ok((message, _)) => Some(message),
+            Err(LinkError::NotNow) => None,
+            Err(_) => {
+                gate.condemn();
+                None
+            }
+        }
+    }
+
+    /// Sends a message. A gate whose queue is full has stopped working, and is ended.
+    pub(super) fn send(&mut self, message: &ToGate, descriptors: &[BorrowedFd<'_>]) {
+        if let Some(gate) = &mut self.running
+            && gate.link.send(message, descriptors).is_err()
+        {
+            gate.condemn();
+        }
+    }
+
+    /// The next line that the gate says at its standard error: a panic, or a complaint.
+    pub(super) fn read_line(&mut self) -> Option<String> {
+        let line = self.running.as_mut()?.read_line()?;
+        self.last_line = Some(line.clone());
+        Some(line)
+    }
+
+    /// Whether this child, which has ended, was the gate.
+    pub(super) fn has_ended(&self, pid: Pid) -> bool {
+        self.running.as_ref().is_some_and(|gate| gate.pid == pid)
+    }
+
+    /// Forgets a gate that has ended. An error if it is no use to start another.
+    pub(super) fn forget(&mut self) -> Result<(), String> {
+        let served = self.running.take().is_some_and(|gate| gate.ready);
+        self.ended_at = Some(Instant::now());
+        self.failures = if served { 0 } else { self.failures + 1 };
+        match self.failures >= MAX_FAILURES {
+            true => Err(self.last_line.take().unwrap_or_else(|| "it ends as soon as it is started".into())),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn kill(&self) {
+        if let Some(gate) = &self.running {
+            process::kill(gate.pid, Signal::SIGKILL);
+        }
+    }
+
+    pub(super) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let gate = self.running.as_ref().filter(|gate| !gate.condemned);
+        gate.into_iter().flat_map(Running::watched)
+    }
+
+    /// The addresses that it listens on, as they turned out (port 0).
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+}
+
+impl Running {
+    fn condemn(&mut self) {
+        self.condemned = true;
+        process::kill(self.pid, Signal::SIGKILL);
+    }
+
+    fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let stderr = (self.lines < MAX_LINES).then(|| self.stderr.as_fd());
+        std::iter::once(self.link.as_fd()).chain(stderr)
+    }
+
+    fn read_line(&mut self) -> Option<String> {
+        loop {
+            let end = self.said.iter().position(|&byte| byte == b'\n');
+            let end = end.or((self.said.len() > MAX_LINE).then_some(MAX_LINE));
+            if let Some(end) = end.filter(|_| self.lines < MAX_LINES) {
+                let line: Vec<u8> = self.said.drain(..=end.min(self.said.len() - 1)).collect();
+                self.lines += 1;
+                return Some(String::from_utf8_lossy(&line).trim_end().to_owned());
+            }
+            let mut chunk = [0; MAX_LINE];
+            match self.stderr.read(&mut chunk) {
+                Ok(read) if read > 0 && self.lines < MAX_LINES => {
+                    self.said.extend(chunk.iter().take(read));
+                }
+                _ => return None,
+            }
+        }
+    }
+}
+
+/// Makes the host keys that are missing; says of each what it is.
+pub(super) fn ensure_host_keys(folder: &Path) -> Result<Vec<Event>, MonitorError> {
+    let wrong = |source: Box<dyn std::error::Error + Send + Sync>| MonitorError::HostKeys {
+        folder: folder.into(),
+        source,
+    };
+    make_folder(folder).map_err(|error| wrong(error.into()))?;
+    make_folder(&folder.join(EMPTY_ROOT)).map_err(|error| wrong(error.into()))?;
+    let keys = keys::host_keys::ensure_host_keys(folder, "bastion").map_err(|error| wrong(error.into()))?;
+    Ok(keys
+        .into_iter()
+        .map(|key| Event::HostKey {
+            file: key.path.display().to_string(),
+            made: key.made,
+            fingerprint: key.key.fingerprint(ssh_key::HashAlg::Sha256).to_string(),
+        })
+        .collect())
+}
+
+/// The private halves, read anew for each gate so that the monitor need not keep them.
+pub(super) fn read_host_keys(folder: &Path) -> Result<Vec<HostKey>, MonitorError> {
+    let wrong = |source: Box<dyn std::error::Error + Send + Sync>| MonitorError::HostKeys {
+        folder: folder.into(),
+        source,
+    };
+    let keys = keys::host_keys::ensure_host_keys(folder, "bastion").map_err(|error| wrong(error.into()))?;
+    keys.into_iter()
+        .map(|key| {
+            let text = key.key.to_openssh(ssh_key::LineEnding::LF);
+            text.map(HostKey).map_err(|error| wrong(error.into()))
+        })
+        .collect()
+}
+
+/// Makes a folder for our eyes only, and its parents, where missing.
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}

@@ -1,0 +1,165 @@
+//! Who was let in: the monitor's own decision on each request, made once for each login.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::ipc::{CertificateRecord, ConnectionId, GrantRequest, RefusalRecord};
+use crate::policy::{self, LoginRequest, Permissions, Refusal, Rules, UserCertificate};
+
+/// How many logins' proofs are remembered. Each takes a valid signature of a certificate's holder
+/// to make, so that nobody else can push one out.
+const REMEMBERED_PROOFS: usize = 100_000;
+
+/// Connections that were let in, and what for.
+#[derive(Default)]
+pub(super) struct Grants {
+    by_connection: HashMap<ConnectionId, Grant>,
+    used: UsedProofs,
+}
+
+/// What a connection was let in for.
+pub(super) struct Grant {
+    pub(super) permissions: Permissions,
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+}
+
+/// A decision, with what the audit log says about it.
+pub(super) struct Outcome {
+    pub(super) verdict: Result<String, NotGranted>,
+    pub(super) certificate: Option<CertificateRecord>,
+}
+
+/// Why a request was not granted.
+#[derive(Debug, Error)]
+pub(super) enum NotGranted {
+    /// The policy refuses.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The proof let somebody in before: only a gate that was taken over shows one twice.
+    #[error("this login was granted before; each session identifier is good for one")]
+    Replayed,
+    /// The connection was let in already.
+    #[error("this connection was let in already")]
+    Repeated,
+}
+
+impl NotGranted {
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::Replayed => "replayed",
+            Self::Repeated => "repeated",
+        }
+    }
+
+    /// The sentence that the user may read.
+    pub(super) fn disclosed(&self) -> Option<String> {
+        match self {
+            Self::Refused(refusal) => refusal.disclosed(),
+            Self::Replayed | Self::Repeated => None,
+        }
+    }
+}
+
+impl Grants {
+    /// Decides on a request at the time `now`, in seconds since the epoch, and remembers what it
+    /// grants.
+    pub(super) fn decide(&mut self, request: &GrantRequest, rules: &Rules, now: u64) -> Outcome {
+        let login = LoginRequest {
+            login_name: &request.login_name,
+            source: request.peer.ip(),
+            certificate: &request.certificate,
+            proof: &request.proof,
+        };
+        let decision = policy::decide(&login, now, rules);
+        let certificate = decision.certificate.as_ref().map(CertificateRecord::from);
+        let verdict = decision
+            .verdict
+            .map_err(NotGranted::Refused)
+            .and_then(|permissions| self.grant(request, permissions));
+        Outcome { verdict, certificate }
+    }
+
+    /// Once for a connection, once for a session identifier. Returns the account's name.
+    fn grant(
+        &mut self,
+        request: &GrantRequest,
+        permissions: Permissions,
+    ) -> Result<String, NotGranted> {
+        if self.by_connection.contains_key(&request.connection) {
+            return Err(NotGranted::Repeated);
+        }
+        if !self.used.first_use(&request.proof.session_id) {
+            return Err(NotGranted::Replayed);
+        }
+        let account = permissions.account().to_owned();
+        let grant = Grant { permissions, peer: request.peer, local: request.local };
+        self.by_connection.insert(request.connection, grant);
+        Ok(account)
+    }
+
+    /// Hands out a connection's grant, for its one session process.
+    pub(super) fn take_for_session(&mut self, connection: ConnectionId) -> Option<Grant> {
+        self.by_connection.remove(&connection)
+    }
+
+    /// The connection has ended.
+    pub(super) fn forget(&mut self, connection: ConnectionId) {
+        self.by_connection.remove(&connection);
+    }
+
+    /// The gate has ended, and all connections with it.
+    pub(super) fn clear(&mut self) {
+        self.by_connection.clear();
+    }
+}
+
+/// Session identifiers that somebody was let in on, as SHA-256.
+#[derive(Default)]
+struct UsedProofs {
+    seen: HashSet<[u8; 32]>,
+    in_order: VecDeque<[u8; 32]>,
+}
+
+impl UsedProofs {
+    fn first_use(&mut self, session_id: &[u8]) -> bool {
+        let digest: [u8; 32] = Sha256::digest(session_id).into();
+        if !self.seen.insert(digest) {
+            return false;
+        }
+        self.in_order.push_back(digest);
+        if self.in_order.len() > REMEMBERED_PROOFS
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+        true
+    }
+}
+
+impl From<&UserCertificate> for CertificateRecord {
+    fn from(certificate: &UserCertificate) -> Self {
+        Self {
+            ca: certificate.signature_key().fingerprint(),
+            key: certificate.public_key().fingerprint(),
+            key_id: certificate.key_id().into_owned(),
+            serial: certificate.serial(),
+            principals: certificate.valid_principals().to_vec(),
+        }
+    }
+}
+
+impl RefusalRecord {
+    /// For the audit log.
+    pub fn new(refusal: &Refusal, certificate: Option<&UserCertificate>) -> Self {
+        Self {
+            code: refusal.code().into(),
+            detail: refusal.to_string(),
+            certificate: certificate.map(CertificateRecord::from),
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The trust's half: holds what nobody else may touch, starts the other parts, decides, and
+//! writes down what was decided.
+//!
+//! It is a single loop without threads. It reads nothing that came from the network but the
+//! certificate and the fields of a grant request, and believes neither.
+
+mod accounts;
+pub mod audit;
+mod gate;
+mod grants;
+mod sessions;
+mod trusted_keys;
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use thiserror::Error;
+
+use crate::config::Config;
+use crate::ipc::{ConnectionId, FromGate, GrantRequest, ToGate, Verdict};
+use crate::policy::Rules;
+use crate::sys::process;
+use crate::sys::signals::Signals;
+use accounts::Accounts;
+use audit::{AuditLog, Event};
+use gate::Gate;
+use grants::Grants;
+use sessions::Sessions;
+use trusted_keys::TrustedKeysFile;
+
+/// How often the file of trusted authorities is looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// What the gate and the sessions may take beyond the grace time to end.
+const LAST_CALL: Duration = Duration::from_secs(2);
+
+/// Why bastion cannot serve (any more).
+#[derive(Debug, Error)]
+pub enum MonitorError {
+    /// An account of the configuration.
+    #[error(transparent)]
+    Accounts(#[from] accounts::AccountsError),
+    /// The host keys.
+    #[error("the host keys in {}: {source}", folder.display())]
+    HostKeys {
+        /// The state folder.
+        folder: PathBuf,
+        /// What is wrong with them.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An address to listen on.
+    #[error("cannot listen on {address}: {source}; name another by --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The gate ends as soon as it is started.
+    #[error("the network process cannot run: {0}")]
+    GateUnusable(String),
+    /// The audit log.
+    #[error("the log at standard output cannot be written, and nobody may be let in unseen: {0}")]
+    Audit(std::io::Error),
+    /// The system refused.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run(config: Config) -> Result<(), MonitorError> {
+    let system = |what| move |source| MonitorError::System { what, source };
+    process::forbid_dump().map_err(system("forbid dumps"))?;
+    process::adopt_orphans().map_err(system("adopt orphans"))?;
+    process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
+    let taken = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    let signals = Signals::take(&taken).map_err(system("take signals"))?;
+    let accounts = Accounts::check(&config)?;
+    let mut audit = AuditLog::new(config.log_format);
+    for key in gate::ensure_host_keys(&config.state_dir)? {
+        audit.record(&key)?;
+    }
+    let listeners = listen(&config.listen)?;
+    accounts.keep_few_capabilities().map_err(system("give up capabilities"))?;
+    let trusted_keys = TrustedKeysFile::new(config.trusted_user_ca_keys.clone());
+    let sessions = Sessions::new(&config);
+    let mut monitor = Monitor {
+        gate: Gate::new(listeners),
+        grants: Grants::default(),
+        stopping: None,
+        looked: Instant::now(),
+        next_connection: ConnectionId(1),
+        audit,
+        sessions,
+        trusted_keys,
+        accounts,
+        config,
+    };
+    monitor.read_trusted_keys()?;
+    monitor.serve(&signals)
+}
+
+/// Checks what can be checked of a configuration without serving it.
+pub fn check(config: &Config) -> Result<(), MonitorError> {
+    Accounts::check(config)?;
+    Ok(())
+}
+
+fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, MonitorError> {
+    let one = |&address| {
+        let failed = |source| MonitorError::Listen { address, source };
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        Ok(listener)
+    };
+    addresses.iter().map(one).collect()
+}
+
+struct Monitor {
+    config: Config,
+    accounts: Accounts,
+    audit: AuditLog,
+    gate: Gate,
+    grants: Grants,
+    sessions: Sessions,
+    trusted_keys: TrustedKeysFile,
+    looked: Instant,
+    /// Numbers of connections go on where the last gate's ended.
+    next_connection: ConnectionId,
+    /// When what is left is killed; set by SIGTERM.
+    stopping: Option<Instant>,
+}
+
+impl Monitor {
+    fn serve(&mut self, signals: &Signals) -> Result<(), MonitorError> {
+        loop {
+            self.keep_gate_running()?;
+            self.wait(signals)?;
+            while let Some(signal) = signals.next() {
+                match signal {
+                    Signal::SIGTERM | Signal::SIGINT => self.stop()?,
+                    Signal::SIGHUP => self.read_trusted_keys()?,
+                    _ => {}
+                }
+            }
+            self.hear_gate()?;
+            for event in self.sessions.events() {
+                self.audit.record(&event)?;
+            }
+            self.reap()?;
+            if self.looked.elapsed() >= LOOK_AGAIN {
+                self.read_trusted_keys()?;
+            }
+            if self.has_stopped()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until something is to be done: a message, a signal, or the time to look again.
+    fn wait(&self, signals: &Signals) -> Result<(), MonitorError> {
+        let mut watched = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        watched.extend(self.gate.watched().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        watched.extend(self.sessions.watched().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let limit = match (&self.stopping, self.gate.restart_due()) {
+            (None, None) => LOOK_AGAIN,
+            _ => Duration::from_millis(50),
+        };
+        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO);
+        match poll(&mut watched, limit) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(error) => Err(MonitorError::System { what: "poll", source: error.into() }),
+        }
+    }
+
+    fn keep_gate_running(&mut self) -> Result<(), MonitorError> {
+        if self.stopping.is_none() && self.gate.should_start() {
+            let setup = self.gate_setup()?;
+            self.gate.start(setup)?;
+        }
+        Ok(())
+    }
+
+    fn gate_setup(&self) -> Result<crate::ipc::GateSetup, MonitorError> {
+        Ok(crate::ipc::GateSetup {
+            host_keys: gate::read_host_keys(&self.config.state_dir)?,
+            rules: self.rules(),
+            first_connection: self.next_connection,
+            limits: self.config.limits(),
+            account: self.accounts.gate().cloned(),
+            root: self.config.state_dir.join(gate::EMPTY_ROOT),
+        })
+    }
+
+    /// Who may log in, as of now.
+    fn rules(&self) -> Rules {
+        let terms = self.config.terms();
+        Rules {
+            trusted_user_ca_keys: self.trusted_keys.keys().clone(),
+            logins: self.config.logins.iter().collect(),
+            permit_pty: terms.pty,
+            permit_port_forwarding: terms.port_forwarding,
+            permit_agent_forwarding: terms.agent_forwarding,
+        }
+    }
+
+    /// Does what the gate asks for, message by message; a gate that does not keep to the messages
+    /// is ended.
+    fn hear_gate(&mut self) -> Result<(), MonitorError> {
+        while let Some(line) = self.gate.read_line() {
+            self.audit.record(&Event::GateSays { line })?;
+        }
+        while let Some(message) = self.gate.receive() {
+            match message {
+                FromGate::Ready(fence) => self.gate_is_ready(fence)?,
+                FromGate::Opened { connection, peer } => {
+                    let next = ConnectionId(connection.0.saturating_add(1));
+                    self.next_connection = self.next_connection.max(next);
+                    self.audit.record(&Event::ConnectionOpened { connection, peer })?;
+                }
+                FromGate::Grant(request) => self.grant(&request)?,
+                FromGate::OpenSession { connection } => self.open_session(connection)?,
+                FromGate::Refused { connection, login_name, refusal } => {
+                    self.audit.record(&Event::refused_by_gate(connection, login_name, refusal))?;
+                }
+                FromGate::ChannelClosed { connection, channel, received, sent } => self
+                    .audit
+                    .record(&Event::ChannelClosed { connection, channel, received, sent })?,
+                FromGate::Closed { connection, reason, received, sent } => {
+                    self.grants.forget(connection);
+                    self.audit.record(&Event::ConnectionClosed { connection, reason, received, sent })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn gate_is_ready(&mut self, fence: crate::sys::sandbox::Fence) -> Result<(), MonitorError> {
+        let whole = fence.system_calls && fence.landlock == crate::sys::sandbox::Landlock::Full;
+        if !whole && self.config.sandbox == crate::config::Sandbox::Required {
+            return Err(MonitorError::GateUnusable(format!(
+                "sandbox = \"required\", but of its fence only this stands: {fence:?}"
+            )));
+        }
+        self.gate.is_ready();
+        let listening = self.gate.addresses();
+        self.audit.record(&Event::Listening { listening, fence })
+    }
+
+    /// Decides on a user's request, again and from nothing but its own knowledge.
+    fn grant(&mut self, request: &GrantRequest) -> Result<(), MonitorError> {
+        let outcome = self.grants.decide(request, &self.rules(), audit::now());
+        self.audit.record(&Event::login(request, &outcome))?;
+        let verdict = match &outcome.verdict {
+            Ok(_) => Verdict::Granted,
+            Err(not_granted) => Verdict::Refused(not_granted.disclosed()),
+        };
+        self.gate.send(&ToGate::Verdict { connection: request.connection, verdict }, &[]);
+        Ok(())
+    }
+
+    /// Starts the session process of a connection that was let in: once.
+    fn open_session(&mut self, connection: ConnectionId) -> Result<(), MonitorError> {
+        let opened = match self.grants.take_for_session(connection) {
+            Some(grant) => self.sessions.open(connection, grant, &self.accounts),
+            None => Err("this connection was not let in, or has its session already".into()),
+        };
+        match opened {
+            Ok((event, socket)) => {
+                self.audit.record(&event)?;
+                self.gate.send(&ToGate::Session { connection, error: None }, &[socket.as_fd()]);
+            }
+            Err(error) => {
+                self.audit.record(&Event::SessionFailed { connection, error: error.clone() })?;
+                self.gate.send(&ToGate::Session { connection, error: Some(error) }, &[]);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_trusted_keys(&mut self) -> Result<(), MonitorError> {
+        self.looked = Instant::now();
+        if let Some(event) = self.trusted_keys.read_if_changed() {
+            self.audit.record(&event)?;
+            self.gate.send(&ToGate::Rules(Box::new(self.rules())), &[]);
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self) -> Result<(), MonitorError> {
+        while let Some((pid, ended)) = process::reap() {
+            if self.gate.has_ended(pid) {
+                // What it said last is still to be read.
+                self.hear_gate()?;
+                self.grants.clear();
+                self.audit.record(&Event::GateEnded { how: audit::describe(ended) })?;
+                self.gate.forget().map_err(MonitorError::GateUnusable)?;
+            } else if let Some(event) = self.sessions.has_ended(pid, ended) {
+                self.audit.record(&event)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<(), MonitorError> {
+        if self.stopping.is_none() {
+            let grace = self.config.shutdown_grace_time;
+            self.stopping = Some(Instant::now() + grace + LAST_CALL);
+            self.audit.record(&Event::Stopping { grace_seconds: grace.as_secs() })?;
+            self.gate.send(&ToGate::Drain(grace), &[]);
+        }
+        Ok(())
+    }
+
+    /// Whether all has ended after SIGTERM; kills what has not by the deadline.
+    fn has_stopped(&mut self) -> Result<bool, MonitorError> {
+        let Some(deadline) = self.stopping else { return Ok(false) };
+        if self.gate.is_gone() && self.sessions.is_empty() {
+            self.audit.record(&Event::Stopped)?;
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            self.gate.kill();
+            self.sessions.kill();
+        }
+        Ok(false)
+    }
+}

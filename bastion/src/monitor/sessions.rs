@@ -1,0 +1,187 @@
+//! Session processes: one for each connection that was let in and has opened a channel.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::accounts::Accounts;
+use super::audit::{self, Event};
+use super::grants::Grant;
+use crate::config::Config;
+use crate::ipc::{ConnectionId, Link, LinkError, SessionEvent, SessionSetup, SessionTerms};
+use crate::session::environment;
+use crate::sys::account::{Account, terminal_group};
+use crate::sys::process::{self, Ended};
+use crate::sys::{socket, spawn};
+
+/// The sessions that run, and what each of them gets.
+pub(super) struct Sessions {
+    running: HashMap<Pid, Running>,
+    accept_env: Vec<String>,
+    environment: Vec<(String, String)>,
+    no_new_privileges: bool,
+    terminal_group: Option<u32>,
+}
+
+struct Running {
+    connection: ConnectionId,
+    account: String,
+    /// None when the session has closed it, or has sent what is no message.
+    link: Option<Link<SessionSetup, SessionEvent>>,
+}
+
+impl Sessions {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            running: HashMap::new(),
+            accept_env: config.accept_env.clone(),
+            environment: container_environment(config, own_environment()),
+            no_new_privileges: config.no_new_privileges,
+            terminal_group: terminal_group(),
+        }
+    }
+
+    /// Starts the session process of a connection. Returns what happened and the gate's end of
+    /// the socket between the two.
+    pub(super) fn open(
+        &mut self,
+        connection: ConnectionId,
+        grant: Grant,
+        accounts: &Accounts,
+    ) -> Result<(Event, OwnedFd), String> {
+        let name = grant.permissions.account();
+        let account = accounts
+            .by_name(name)
+            .ok_or_else(|| format!("there is no account '{name}'"))?;
+        let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+        let pair = || socket::packet_pair().map_err(|error| failed("a socket", &error));
+        let ((here, there), (gate_end, session_end)) = (pair()?, pair()?);
+        let descriptors = [there.as_fd(), session_end.as_fd()];
+        let pid = spawn::part("session", accounts.to_become(account), &descriptors)
+            .map_err(|error| failed("the session process", &error))?;
+        let link = Link::new(here);
+        link.send(&self.setup(connection, account, &grant), &[]).map_err(|error| {
+            spawn::discard(pid);
+            failed("the session process", &error)
+        })?;
+        let running = Running { connection, account: name.to_owned(), link: Some(link) };
+        let event = Event::SessionOpened {
+            connection,
+            account: name.to_owned(),
+            pid: pid.as_raw().unsigned_abs(),
+        };
+        self.running.insert(pid, running);
+        Ok((event, gate_end))
+    }
+
+    fn setup(&self, connection: ConnectionId, account: &Account, grant: &Grant) -> SessionSetup {
+        let permissions = &grant.permissions;
+        SessionSetup {
+            account: account.clone(),
+            connection,
+            peer: grant.peer,
+            local: grant.local,
+            terms: SessionTerms {
+                pty: permissions.pty(),
+                port_forwarding: permissions.port_forwarding(),
+                agent_forwarding: permissions.agent_forwarding(),
+            },
+            force_command: permissions.force_command().map(str::to_owned),
+            accept_env: self.accept_env.clone(),
+            environment: self.environment.clone(),
+            terminal_group: self.terminal_group,
+            no_new_privileges: self.no_new_privileges,
+        }
+    }
+
+    /// What the sessions have told since the last time.
+    pub(super) fn events(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for session in self.running.values_mut() {
+            session.read(&mut events);
+        }
+        events
+    }
+
+    /// Takes note of a child's end, with all it told before; `None` if it was no session.
+    pub(super) fn has_ended(&mut self, pid: Pid, ended: Ended) -> Option<Event> {
+        let session = self.running.remove(&pid)?;
+        Some(Event::SessionClosed {
+            connection: session.connection,
+            account: session.account,
+            how: audit::describe(ended),
+        })
+    }
+
+    pub(super) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.running.values().filter_map(|session| session.link.as_ref()).map(AsFd::as_fd)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Ends what has not ended by itself.
+    pub(super) fn kill(&self) {
+        self.running.keys().for_each(|&pid| process::kill(pid, Signal::SIGKILL));
+    }
+}
+
+impl Running {
+    fn read(&mut self, events: &mut Vec<Event>) {
+        while let Some(link) = &self.link {
+            match link.receive() {
+                Ok((event, _)) => events.push(self.describe(event)),
+                Err(LinkError::NotNow) => return,
+                // It goes, or it talks nonsense: either way it has nothing more to say.
+                Err(_) => self.link = None,
+            }
+        }
+    }
+
+    fn describe(&self, event: SessionEvent) -> Event {
+        let connection = self.connection;
+        match event {
+            SessionEvent::Started { channel, kind, pty, pid } => {
+                Event::ProgramStarted { connection, channel, kind, pty, pid }
+            }
+            SessionEvent::Ended { channel, end } => {
+                Event::ProgramEnded { connection, channel, end: end.into() }
+            }
+        }
+    }
+}
+
+/// Our own variables; those that are not UTF-8 cannot be named in the configuration either.
+fn own_environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// The variables that every program gets, whoever logs in: those of the container that the
+/// configuration passes on, PATH, and those that it sets.
+fn container_environment(
+    config: &Config,
+    ours: impl Iterator<Item = (String, String)>,
+) -> Vec<(String, String)> {
+    let passed = |name: &str| config.pass_env.iter().any(|pattern| environment::matches(pattern, name));
+    let mut all: BTreeMap<String, String> = ours.filter(|(name, _)| passed(name)).collect();
+    all.insert("PATH".into(), config.path.clone());
+    all.extend(config.set_env.clone());
+    all.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_variables_of_the_container_are_passed_on() {
+        let ours = [("OPENCLAW_GATEWAY_PASSWORD", "x"), ("SECRET", "y"), ("PATH", "/evil"), ("TZ", "UTC")];
+        let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Config { set_env: BTreeMap::from([("EDITOR".into(), "vi".into())]), ..Config::default() };
+        let names: Vec<_> = container_environment(&config, ours).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["EDITOR", "OPENCLAW_GATEWAY_PASSWORD", "PATH", "TZ"]);
+    }
+}

@@ -1,0 +1,54 @@
+//! Who may log in: a pure decision.
+//!
+//! Nothing in here does I/O, waits, or reads a clock: bytes, a clock reading and a peer address come
+//! in; [`Permissions`], or a [`Refusal`] with its evidence, goes out. The gate decides with it, and the
+//! monitor, which trusts nothing that the gate says, decides again with the same functions:
+//!
+//! ```text
+//! certificate bytes ─ UserCertificate::parse ─┐
+//! session id, request, signature ─ Proof::verify ─ was a security key touched? ─┤
+//! login name, source address, now ─ AuthRequest ─┤
+//! trusted CAs, accounts, configuration ─ Rules ─┴─ authorize() ─▶ Permissions | Refusal
+//! ```
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `wire.rs` | a bounded reader of RFC 4251's data types; every byte from outside passes through it |
+//! | `public_key.rs` | [`PublicKey`]: one plain key, strictly parsed |
+//! | `signature.rs` | [`PublicKey::verify`]: which signatures count, SHA-1 not among them |
+//! | `certificate.rs` | [`UserCertificate`]: the fields of a certificate, not yet believed |
+//! | `options.rs`, `source_address.rs` | what its critical options and extensions mean |
+//! | `trusted_ca.rs` | [`TrustedUserCaKeys`]: the CAs whose word counts |
+//! | `authorize.rs` | [`authorize`]: the rules in their order, and [`Permissions`], which only it can make |
+//! | `decide.rs` | [`decide`]: all of it in one step, from a request's bytes to the verdict |
+//! | `proof.rs` | [`Proof`]: that the peer holds the certified private key (RFC 4252, Section 7) |
+//! | `refusal.rs` | [`Refusal`]: every reason, for the audit log and, cut down, for the user |
+//! | `utc.rs` | seconds since the epoch as RFC 3339 |
+//!
+//! `ssh-key` is used for key arithmetic alone. None of its decoders is called: they follow a certificate
+//! inside a certificate without limit, and they normalise what they read. Here an encoding that is not
+//! the canonical one is refused, with a reason.
+
+mod authorize;
+mod certificate;
+mod decide;
+mod options;
+mod proof;
+mod public_key;
+mod refusal;
+mod signature;
+mod source_address;
+mod trusted_ca;
+mod utc;
+mod wire;
+
+pub use self::authorize::{AuthRequest, Logins, Permissions, Rules, authorize};
+pub use self::certificate::{CertificateType, MalformedCertificate, NamedData, UserCertificate};
+pub use self::decide::{Decision, LoginRequest, decide};
+pub use self::proof::{Proof, ProofError};
+pub use self::public_key::{KeyType, MalformedKey, PublicKey};
+pub use self::refusal::{Refusal, printable};
+pub use self::signature::{SecurityKeyFlags, SignatureError, Verified};
+pub use self::trusted_ca::{TrustedUserCaKeys, TrustedUserCaKeysError};
+pub use self::utc::rfc3339;
+pub use self::wire::WireError;

@@ -1,0 +1,216 @@
+//! The account's half: one process for each connection, running as the account, that starts what
+//! the user asks for, hands its descriptors to the gate, and reports how it ended.
+//!
+//! It takes orders from the gate, but what may be done at all it knows from the monitor: a gate
+//! that was taken over gets no more from it than the certificate permits.
+
+pub mod environment;
+mod programs;
+mod terminal;
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use thiserror::Error;
+
+use crate::ipc::{
+    FromSession, Link, LinkError, ProgramEnd, SessionEvent, SessionSetup, ToSession,
+};
+use crate::sys::signals::Signals;
+use crate::sys::{process, spawn};
+use programs::Programs;
+
+/// How long the monitor may take to say what this session is for, and any part to take a message.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+type GateLink = Link<FromSession, ToSession>;
+type MonitorLink = Link<SessionEvent, SessionSetup>;
+
+/// Why a session process ends before its connection.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// A link to another part.
+    #[error("the link to the {part}: {source}")]
+    Link {
+        /// Which part.
+        part: &'static str,
+        /// What happened to it.
+        source: LinkError,
+    },
+    /// The system refused.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Serves one connection until it ends. Run as the account, with the links to the monitor and to
+/// the gate inherited.
+pub fn run() -> Result<(), SessionError> {
+    let system = |what| move |source| SessionError::System { what, source };
+    process::set_name(c"bastion-session");
+    process::forbid_dump().map_err(system("forbid dumps"))?;
+    let mut links = spawn::inherited(2).map_err(system("the links"))?.into_iter();
+    let (Some(monitor), Some(gate)) = (links.next(), links.next()) else {
+        return Err(system("the links")(std::io::ErrorKind::NotFound.into()));
+    };
+    let (monitor, gate) = (MonitorLink::new(monitor), GateLink::new(gate));
+    let signals = Signals::take(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT])
+        .map_err(system("take signals"))?;
+    let setup = first_message(&monitor)?;
+    if setup.no_new_privileges {
+        process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
+    }
+    let mut session = Session { monitor, gate, programs: Programs::new(setup) };
+    let outcome = session.serve(&signals);
+    session.programs.hang_up_all();
+    outcome
+}
+
+fn first_message(monitor: &MonitorLink) -> Result<SessionSetup, SessionError> {
+    wait_for(monitor, PollFlags::POLLIN, "monitor")?;
+    monitor.receive().map(|(setup, _)| setup).map_err(link("monitor"))
+}
+
+struct Session {
+    monitor: MonitorLink,
+    gate: GateLink,
+    programs: Programs,
+}
+
+impl Session {
+    /// Until the gate closes the connection or the monitor stops the session.
+    fn serve(&mut self, signals: &Signals) -> Result<(), SessionError> {
+        loop {
+            let mut watched = [
+                PollFd::new(self.gate.as_fd(), PollFlags::POLLIN),
+                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.monitor.as_fd(), PollFlags::empty()),
+            ];
+            match poll(&mut watched, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => {
+                    return Err(SessionError::System { what: "poll", source: error.into() });
+                }
+            }
+            // The monitor never writes again; it can only go, and with it what watches over us.
+            if watched.iter().nth(2).and_then(PollFd::any) == Some(true) {
+                return Ok(());
+            }
+            while let Some(signal) = signals.next() {
+                if signal != Signal::SIGCHLD {
+                    return Ok(());
+                }
+            }
+            self.reap()?;
+            if !self.obey()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Carries out what the gate has asked for; false when the connection is gone.
+    fn obey(&mut self) -> Result<bool, SessionError> {
+        loop {
+            let order = match self.gate.receive() {
+                Ok((order, _)) => order,
+                Err(LinkError::NotNow) => return Ok(true),
+                Err(LinkError::Closed) => return Ok(false),
+                Err(source) => return Err(SessionError::Link { part: "gate", source }),
+            };
+            match order {
+                ToSession::Start { channel, program, pty, environment } => {
+                    match self.programs.start(channel, program, pty, environment) {
+                        Ok(running) => {
+                            self.report(SessionEvent::Started {
+                                channel,
+                                kind: running.kind,
+                                pty: running.pty,
+                                pid: running.pid,
+                            })?;
+                            let answer = FromSession::Started { channel, started: running.started };
+                            self.answer(&answer, &running.descriptors)?;
+                        }
+                        Err(reason) => self.answer(&FromSession::Failed { channel, reason }, &[])?,
+                    }
+                }
+                ToSession::WindowChange { channel, size } => self.programs.resize(channel, size),
+                ToSession::Signal { channel, signal } => self.programs.signal(channel, &signal),
+                ToSession::HangUp { channel } => self.programs.hang_up(channel),
+            }
+        }
+    }
+
+    fn reap(&mut self) -> Result<(), SessionError> {
+        while let Some((pid, ended)) = process::reap() {
+            if let Some(channel) = self.programs.ended(pid) {
+                let end = ProgramEnd::from(ended);
+                self.report(SessionEvent::Ended { channel, end: end.clone() })?;
+                self.answer(&FromSession::Ended { channel, end }, &[])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(
+        &self,
+        message: &FromSession,
+        descriptors: &[std::os::fd::OwnedFd],
+    ) -> Result<(), SessionError> {
+        let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        send(&self.gate, message, &borrowed, "gate")
+    }
+
+    fn report(&self, event: SessionEvent) -> Result<(), SessionError> {
+        send(&self.monitor, &event, &[], "monitor")
+    }
+}
+
+impl From<process::Ended> for ProgramEnd {
+    fn from(ended: process::Ended) -> Self {
+        match ended {
+            process::Ended::Exited(status) => Self::Status(status.unsigned_abs()),
+            process::Ended::Killed(signal, core_dumped) => Self::Signal {
+                name: signal.as_str().trim_start_matches("SIG").to_owned(),
+                core_dumped,
+            },
+        }
+    }
+}
+
+/// Sends, waiting for room no longer than [`PATIENCE`].
+fn send<S: serde::Serialize, R: serde::de::DeserializeOwned>(
+    to: &Link<S, R>,
+    message: &S,
+    descriptors: &[std::os::fd::BorrowedFd<'_>],
+    part: &'static str,
+) -> Result<(), SessionError> {
+    loop {
+        match to.send(message, descriptors) {
+            Err(LinkError::NotNow) => wait_for(to, PollFlags::POLLOUT, part)?,
+            outcome => return outcome.map_err(link(part)),
+        }
+    }
+}
+
+fn wait_for(on: &impl AsFd, what: PollFlags, part: &'static str) -> Result<(), SessionError> {
+    let limit = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO);
+    loop {
+        return match poll(&mut [PollFd::new(on.as_fd(), what)], limit) {
+            Ok(0) => Err(link(part)(LinkError::NotNow)),
+            Ok(_) => Ok(()),
+            Err(Errno::EINTR) => continue,
+            Err(error) => Err(link(part)(LinkError::System(error.into()))),
+        };
+    }
+}
+
+fn link(part: &'static str) -> impl Fn(LinkError) -> SessionError {
+    move |source| SessionError::Link { part, source }
+}

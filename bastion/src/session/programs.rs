@@ -1,0 +1,212 @@
+//! Programs of one connection, by channel: shells, commands, subsystems.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::{environment, terminal};
+use crate::ipc::{ChannelNumber, Program, ProgramKind, PtyRequest, SessionSetup, Started};
+use crate::sys::pty::{self, WindowSize};
+use crate::sys::{process, socket, spawn};
+
+/// The programs that run, and what may be started.
+pub(super) struct Programs {
+    setup: SessionSetup,
+    running: HashMap<ChannelNumber, Running>,
+}
+
+/// A program that runs: also the leader of its session and of its process group.
+struct Running {
+    pid: Pid,
+    terminal: Option<OwnedFd>,
+}
+
+/// A program that was just started.
+pub(super) struct JustStarted {
+    pub(super) kind: ProgramKind,
+    pub(super) pty: bool,
+    pub(super) pid: u32,
+    pub(super) started: Started,
+    pub(super) descriptors: Vec<OwnedFd>,
+}
+
+impl Programs {
+    pub(super) fn new(setup: SessionSetup) -> Self {
+        Self { setup, running: HashMap::new() }
+    }
+
+    /// Starts a program on a channel. The error is a sentence for the user.
+    pub(super) fn start(
+        &mut self,
+        channel: ChannelNumber,
+        program: Program,
+        pty: Option<PtyRequest>,
+        client_environment: Vec<(String, String)>,
+    ) -> Result<JustStarted, String> {
+        if self.running.contains_key(&channel) {
+            return Err("a program runs on this channel already".into());
+        }
+        if pty.is_some() && !self.setup.terms.pty {
+            return Err("this certificate does not permit a terminal".into());
+        }
+        let failed = |what: &str, error: io::Error| format!("cannot {what}: {error}");
+        let order = Order::new(&self.setup, program)?;
+        let wired = match &pty {
+            Some(request) => Wired::to_terminal(request, self.setup.terminal_group),
+            None => Wired::to_pipes(),
+        }
+        .map_err(|error| failed("connect the program", error))?;
+        let environment = environment::for_program(
+            &self.setup,
+            &client_environment,
+            order.original_command.as_deref(),
+            pty.as_ref().zip(wired.path.as_deref()).map(|(pty, path)| (pty.term.as_str(), path)),
+        );
+        let account = &self.setup.account;
+        let name = account.shell.display().to_string();
+        let pid = spawn::Program {
+            file: account.shell.clone(),
+            arguments: order.arguments,
+            environment,
+            folder: account.home.clone(),
+            stdio: wired.stdio,
+            terminal: pty.is_some(),
+        }
+        .spawn()
+        .map_err(|error| failed(&format!("start {name}"), error))?;
+        self.running.insert(channel, Running { pid, terminal: wired.terminal });
+        Ok(JustStarted {
+            kind: order.kind,
+            pty: pty.is_some(),
+            pid: pid.as_raw().unsigned_abs(),
+            started: if pty.is_some() { Started::Terminal } else { Started::Pipes },
+            descriptors: wired.ours,
+        })
+    }
+
+    /// Tells a channel's terminal its new size. Without one, nothing is to be done.
+    pub(super) fn resize(&self, channel: ChannelNumber, size: WindowSize) {
+        if let Some(terminal) = self.running.get(&channel).and_then(|p| p.terminal.as_ref()) {
+            // Fails only on a terminal that is hung up.
+            let _hung_up = pty::set_size(terminal.as_fd(), size);
+        }
+    }
+
+    /// Sends a signal that RFC 4254 §6.10 names to a channel's process group.
+    pub(super) fn signal(&self, channel: ChannelNumber, name: &str) {
+        const NAMES: [&str; 12] = [
+            "ABRT", "ALRM", "FPE", "HUP", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2",
+        ];
+        let signal = NAMES.contains(&name).then(|| Signal::from_str(&format!("SIG{name}")));
+        if let (Some(running), Some(Ok(signal))) = (self.running.get(&channel), signal) {
+            process::kill_group(running.pid, signal);
+        }
+    }
+
+    /// The channel is gone: its process group gets SIGHUP (and SIGCONT, if it is stopped), as it
+    /// would if a terminal's line went dead. It is waited for as before.
+    pub(super) fn hang_up(&mut self, channel: ChannelNumber) {
+        if let Some(running) = self.running.get_mut(&channel) {
+            running.terminal = None;
+            process::kill_group(running.pid, Signal::SIGHUP);
+            process::kill_group(running.pid, Signal::SIGCONT);
+        }
+    }
+
+    /// The connection is gone.
+    pub(super) fn hang_up_all(&mut self) {
+        let channels: Vec<_> = self.running.keys().copied().collect();
+        channels.into_iter().for_each(|channel| self.hang_up(channel));
+    }
+
+    /// Forgets a program that has ended; returns its channel.
+    pub(super) fn ended(&mut self, pid: Pid) -> Option<ChannelNumber> {
+        let channel = self.running.iter().find(|(_, p)| p.pid == pid).map(|(&channel, _)| channel)?;
+        self.running.remove(&channel);
+        Some(channel)
+    }
+}
+
+/// What is to be executed: the login shell, for itself or for a command.
+struct Order {
+    kind: ProgramKind,
+    arguments: Vec<OsString>,
+    original_command: Option<OsString>,
+}
+
+impl Order {
+    fn new(setup: &SessionSetup, program: Program) -> Result<Self, String> {
+        let shell = setup.account.shell.file_name().unwrap_or(OsStr::new("sh"));
+        let command = |kind, command: Vec<u8>, original_command| {
+            if command.contains(&0) {
+                return Err("a command cannot contain a NUL byte".to_owned());
+            }
+            let arguments = vec![shell.to_owned(), "-c".into(), OsString::from_vec(command)];
+            Ok(Self { kind, arguments, original_command })
+        };
+        if let Some(forced) = &setup.force_command {
+            let original = match program {
+                Program::Shell => None,
+                Program::Exec(asked) => Some(OsString::from_vec(asked)),
+                Program::Subsystem(name) => Some(name.into()),
+            };
+            return command(ProgramKind::ForcedCommand, forced.clone().into_bytes(), original);
+        }
+        match program {
+            Program::Exec(asked) => command(ProgramKind::Exec, asked, None),
+            Program::Subsystem(name) => Err(format!("there is no subsystem '{}'", name.escape_default())),
+            Program::Shell => {
+                // A dash before its name makes it a login shell.
+                let mut zeroth = OsString::from("-");
+                zeroth.push(shell);
+                Ok(Self { kind: ProgramKind::Shell, arguments: vec![zeroth], original_command: None })
+            }
+        }
+    }
+}
+
+/// A program's standard descriptors and the gate's ends of them.
+struct Wired {
+    stdio: [OwnedFd; 3],
+    ours: Vec<OwnedFd>,
+    terminal: Option<OwnedFd>,
+    path: Option<PathBuf>,
+}
+
+impl Wired {
+    fn to_terminal(request: &PtyRequest, terminal_group: Option<u32>) -> io::Result<Self> {
+        let pty = pty::open(terminal_group)?;
+        pty::edit_modes(pty.follower.as_fd(), |modes| terminal::apply(modes, &request.modes))?;
+        pty::set_size(pty.leader.as_fd(), request.size)?;
+        Ok(Self {
+            stdio: [pty.follower.try_clone()?, pty.follower.try_clone()?, pty.follower],
+            ours: vec![pty.leader.try_clone()?],
+            terminal: Some(pty.leader),
+            path: Some(pty.path),
+        })
+    }
+
+    fn to_pipes() -> io::Result<Self> {
+        let (stdin, to_stdin) = socket::pipe()?;
+        let (from_stdout, stdout) = socket::pipe()?;
+        let (from_stderr, stderr) = socket::pipe()?;
+        Ok(Self {
+            stdio: [stdin, stdout, stderr],
+            ours: vec![to_stdin, from_stdout, from_stderr],
+            terminal: None,
+            path: None,
+        })
+    }
+}
+
+/// Whether a variable's value can be given to a program at all.
+pub(super) fn is_c_string(value: &OsStr) -> bool {
+    !value.as_bytes().contains(&0)
+}

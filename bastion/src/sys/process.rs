@@ -1,0 +1,95 @@
+//! What a process may say about itself, and about its children.
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{self, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It returned this status.
+    Exited(i32),
+    /// This signal killed it; `true` if it left a core dump.
+    Killed(Signal, bool),
+}
+
+/// Reaps one child that has ended; `None` when there is no more such child for now.
+pub fn reap() -> Option<(Pid, Ended)> {
+    loop {
+        return match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, status)) => Some((pid, Ended::Exited(status))),
+            Ok(WaitStatus::Signaled(pid, by, core)) => Some((pid, Ended::Killed(by, core))),
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => None,
+            Ok(_) | Err(Errno::EINTR) => continue,
+            Err(_) => None,
+        };
+    }
+}
+
+/// Sends a signal to a process; one that is gone already is no error.
+pub fn kill(pid: Pid, by: Signal) {
+    // ESRCH (gone) and EPERM (a set-uid program that the account may not signal) leave nothing to do.
+    let _gone = signal::kill(pid, by);
+}
+
+/// Sends a signal to a process group; one that is gone already is no error.
+pub fn kill_group(leader: Pid, by: Signal) {
+    // As for `kill`.
+    let _gone = signal::killpg(leader, by);
+}
+
+/// Forbids this process and its children any gain of privilege by execve (`PR_SET_NO_NEW_PRIVS`).
+pub fn forbid_new_privileges() -> io::Result<()> {
+    // SAFETY: prctl with integer arguments touches no memory of ours.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })
+}
+
+/// Hides this process's memory: no core dump, and no ptrace or `/proc/PID/mem` by others of the
+/// same uid (`PR_SET_DUMPABLE`). Undone by execve.
+pub fn forbid_dump() -> io::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    // SAFETY: as above.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })
+}
+
+/// Kills this process when its parent thread ends (`PR_SET_PDEATHSIG`). Undone by a change of uid.
+pub fn die_with_parent() -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })
+}
+
+/// Makes orphaned descendants children of this process, to be reaped by it
+/// (`PR_SET_CHILD_SUBREAPER`): a container's first process may not know how to.
+pub fn adopt_orphans() -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) })
+}
+
+/// The name that `ps` and `top` show, cut at 15 bytes.
+pub fn set_name(name: &std::ffi::CStr) {
+    // SAFETY: the pointer is to a NUL-terminated string that outlives the call.
+    let _shown_otherwise = unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+}
+
+/// Sets a limit of this process, soft and hard.
+pub fn limit(resource: Resource, value: u64) -> io::Result<()> {
+    Ok(setrlimit(resource, value, value)?)
+}
+
+/// Raises the number of descriptors that this process may hold to what it is allowed; returns it.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let (_, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,143 @@
+//! Starting processes: the parts of bastion itself, and the account's programs.
+//!
+//! The callers are single-threaded, so that what runs between fork and execve may allocate.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use nix::unistd::Pid;
+
+use super::account::Account;
+use super::{process, pty, signals};
+
+/// The descriptors that a part finds at its start, after the three standard ones.
+const FIRST_INHERITED: RawFd = 3;
+
+/// Starts this same binary as another part.
+///
+/// It gets `name` as its only argument, no environment but the time zone, nothing to read at its standard input, our
+/// standard output and error, and `descriptors` from number 3 on. With an `account`, it is
+/// started as that account; without, as us.
+pub fn part(name: &str, account: Option<&Account>, descriptors: &[BorrowedFd<'_>]) -> io::Result<Pid> {
+    let account = account.cloned();
+    // Duplicates above the range that they are to be moved to, so that no move overwrites another.
+    let above = FIRST_INHERITED + RawFd::try_from(descriptors.len()).unwrap_or(RawFd::MAX);
+    let inherited = descriptors
+        .iter()
+        .map(|fd| duplicate_above(*fd, above))
+        .collect::<io::Result<Vec<OwnedFd>>>()?;
+    let raw: Vec<RawFd> = inherited.iter().map(AsRawFd::as_raw_fd).collect();
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("bastion").arg(name).env_clear().stdin(Stdio::null());
+    if let Some(zone) = std::env::var_os("TZ") {
+        command.env("TZ", zone);
+    }
+    let prepare = move || {
+        signals::restore_defaults()?;
+        for (target, fd) in (FIRST_INHERITED..).zip(&raw) {
+            // SAFETY: dup2 on numbers only; the target is free or meant to be replaced.
+            if unsafe { libc::dup2(*fd, target) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        match &account {
+            Some(account) => account.assume().map_err(io::Error::other),
+            None => Ok(()),
+        }
+    };
+    // SAFETY: this process has one thread, so that no lock can be held at the fork.
+    unsafe { command.pre_exec(prepare) };
+    let child = command.spawn()?;
+    drop(inherited);
+    Ok(pid_of(&child))
+}
+
+/// Takes over the `count` descriptors that [`part`] handed to this process. To be called once,
+/// first of all.
+pub fn inherited(count: usize) -> io::Result<Vec<OwnedFd>> {
+    (FIRST_INHERITED..)
+        .take(count)
+        .map(|fd| {
+            nix::fcntl::fcntl(
+                // SAFETY: borrowed for this one call, which fails if it is not open.
+                unsafe { BorrowedFd::borrow_raw(fd) },
+                nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC),
+            )?;
+            // SAFETY: it is open, `part` made it for us, and nothing else knows of it.
+            Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) })
+        })
+        .collect()
+}
+
+/// Makes this descriptor the standard error of this process.
+pub fn complain_to(fd: OwnedFd) -> io::Result<()> {
+    // SAFETY: dup2 on numbers only; standard error is meant to be replaced.
+    match unsafe { libc::dup2(fd.as_raw_fd(), 2) } {
+        2 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn duplicate_above(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<OwnedFd> {
+    let copy = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
+    // SAFETY: the kernel has just made it, and nothing else owns it.
+    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(copy) })
+}
+
+/// A program to be started for the account, in a session (setsid(2)) and process group of its own.
+pub struct Program {
+    /// The file to execute.
+    pub file: PathBuf,
+    /// Its arguments, the zeroth included.
+    pub arguments: Vec<OsString>,
+    /// Its whole environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The folder to start in; `/` where that cannot be entered.
+    pub folder: PathBuf,
+    /// Standard input, output and error.
+    pub stdio: [OwnedFd; 3],
+    /// Whether standard input is a terminal that is to control it.
+    pub terminal: bool,
+}
+
+impl Program {
+    /// Starts it. Its process group has the number of its process.
+    pub fn spawn(self) -> io::Result<Pid> {
+        let Self { file, arguments, environment, folder, stdio, terminal } = self;
+        let mut arguments = arguments.into_iter();
+        let mut command = Command::new(&file);
+        command.arg0(arguments.next().unwrap_or_else(|| file.into_os_string())).args(arguments);
+        command.env_clear().envs(environment);
+        let [input, output, error] = stdio;
+        command.stdin(input).stdout(output).stderr(error);
+        let prepare = move || {
+            signals::restore_defaults()?;
+            nix::unistd::setsid()?;
+            if terminal {
+                // SAFETY: standard input was set up just before, for as long as this process runs.
+                pty::become_controlling(unsafe { BorrowedFd::borrow_raw(0) })?;
+            }
+            if nix::unistd::chdir(&folder).is_err() {
+                nix::unistd::chdir("/")?;
+            }
+            Ok(())
+        };
+        // SAFETY: as for `part`.
+        unsafe { command.pre_exec(prepare) };
+        Ok(pid_of(&command.spawn()?))
+    }
+}
+
+/// Children are reaped by `process::reap`, all of them in one place, not by `Child`.
+fn pid_of(child: &std::process::Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
+}
+
+/// Ends a child that turned out not to be wanted.
+pub fn discard(child: Pid) {
+    process::kill(child, nix::sys::signal::Signal::SIGKILL);
+}

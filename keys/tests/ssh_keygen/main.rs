@@ -1,0 +1,12 @@
+//! The library `keys` and the program `bastion-keygen` beside the real ssh-keygen: each reads
+//! what the other makes.
+#![cfg(test)]
+
+mod certificate;
+mod inspect;
+mod issue;
+mod make;
+mod private_key;
+mod public_keys;
+mod reference;
+mod show;
