@@ -79,11 +79,7 @@ pub fn enter(account: Option<&Account>, root: &std::path::Path) -> Result<Fence,
     process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
     process::limit(Resource::RLIMIT_FSIZE, 0).map_err(system("forbid files"))?;
     let landlock = forbid_by_landlock()?;
-    for program in [no_clone3(), filter()] {
-        let program = program.map_err(|error| SandboxError::Filter(error.to_string()))?;
-        seccompiler::apply_filter(&program)
-            .map_err(|error| SandboxError::Filter(error.to_string()))?;
-    }
+    forbid_by_filter().map_err(|error| SandboxError::Filter(error.to_string()))?;
     Ok(Fence { empty_root, landlock, system_calls: true })
 }
 
@@ -109,6 +105,13 @@ fn forbid_by_landlock() -> Result<Landlock, SandboxError> {
         RulesetStatus::PartiallyEnforced => Landlock::Partial,
         RulesetStatus::NotEnforced => Landlock::None,
     })
+}
+
+fn forbid_by_filter() -> Result<(), Box<dyn std::error::Error>> {
+    for program in refusals()?.iter().chain([&filter()?]) {
+        seccompiler::apply_filter(program)?;
+    }
+    Ok(())
 }
 
 /// System calls that need no look at their arguments.
@@ -173,17 +176,27 @@ fn filter() -> Result<BpfProgram, Box<dyn std::error::Error>> {
     for call in [libc::SYS_epoll_wait, libc::SYS_poll] {
         rules.insert(call, Vec::new());
     }
-    // Answered by `no_clone3`, which is in force beside this filter.
-    rules.insert(libc::SYS_clone3, Vec::new());
+    // Answered by `refusals`, which is in force beside this filter.
+    for call in [libc::SYS_clone3, libc::SYS_openat] {
+        rules.insert(call, Vec::new());
+    }
     rules.extend(permitted_with_arguments()?);
     compile(rules, SeccompAction::KillProcess, SeccompAction::Allow)
 }
 
-/// clone3 takes its flags from memory, which a filter cannot read: told that it does not exist,
-/// the C library uses clone, whose flags a filter sees.
-fn no_clone3() -> Result<BpfProgram, Box<dyn std::error::Error>> {
-    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    compile(rules, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.unsigned_abs()))
+/// Calls that are refused with an error, because the C library makes them and can do without.
+fn refusals() -> Result<Vec<BpfProgram>, Box<dyn std::error::Error>> {
+    let refuse = |call, error: i32| {
+        let rules = BTreeMap::from([(call, Vec::new())]);
+        compile(rules, SeccompAction::Allow, SeccompAction::Errno(error.unsigned_abs()))
+    };
+    Ok(vec![
+        // It takes its flags from memory, which a filter cannot read. Told that it does not
+        // exist, the C library uses clone, whose flags a filter sees.
+        refuse(libc::SYS_clone3, libc::ENOSYS)?,
+        // The allocator looks at /proc/sys/vm/overcommit_memory when it gives memory back.
+        refuse(libc::SYS_openat, libc::EACCES)?,
+    ])
 }
 
 fn compile(

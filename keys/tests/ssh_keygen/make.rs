@@ -75,7 +75,9 @@ fn modes_whatever_the_umask() {
         let folder = Folder::new();
         let program = env!("CARGO_BIN_EXE_bastion-keygen");
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(format!("umask {umask}; exec '{program}'"));
+        shell
+            .arg("-c")
+            .arg(format!("umask {umask}; exec '{program}'"));
         let output = shell.current_dir(folder.path()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         for (name, _) in KEYS {

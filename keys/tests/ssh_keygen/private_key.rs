@@ -20,7 +20,9 @@ const TYPES: [&[&str]; 6] = [
 
 /// What is wrong with the private key in a text.
 fn wrong(text: &str) -> KeyError {
-    openssh::private_key(text).map(|key| key.algorithm()).unwrap_err()
+    openssh::private_key(text)
+        .map(|key| key.algorithm())
+        .unwrap_err()
 }
 
 fn read(folder: &Folder, name: &str) -> Result<PrivateKey, FileError> {
@@ -37,8 +39,14 @@ fn of_ssh_keygen_read_by_us() {
         let public = file::read_public_key(&folder.join("key.pub")).unwrap();
         assert_eq!(key.public_key(), &public);
         // Written again it is the same to the byte: this is ssh-keygen's format.
-        assert_eq!(*openssh::private_key_text(&key).unwrap(), folder.read("key"));
-        assert_eq!(openssh::public_key_line(&public).unwrap(), folder.read("key.pub"));
+        assert_eq!(
+            *openssh::private_key_text(&key).unwrap(),
+            folder.read("key")
+        );
+        assert_eq!(
+            openssh::public_key_line(&public).unwrap(),
+            folder.read("key.pub")
+        );
     }
 }
 
@@ -53,8 +61,14 @@ fn of_ours_read_and_used_by_ssh_keygen() {
         let folder = Folder::new();
         pair::make_pair(&folder.join("key"), kind, "who, and where").unwrap();
         let listed = folder.ssh_keygen(&["-l", "-f", "key"]);
-        assert!(listed.starts_with(bits) && listed.ends_with(type_name), "{listed}");
-        assert_eq!(folder.ssh_keygen(&["-y", "-f", "key"]), folder.read("key.pub"));
+        assert!(
+            listed.starts_with(bits) && listed.ends_with(type_name),
+            "{listed}"
+        );
+        assert_eq!(
+            folder.ssh_keygen(&["-y", "-f", "key"]),
+            folder.read("key.pub")
+        );
         // A signature needs every private part.
         folder.ssh_key("subject", &["ed25519"]);
         folder.ssh_keygen(&["-q", "-s", "key", "-I", "id", "-n", "claw", "subject.pub"]);
@@ -64,7 +78,10 @@ fn of_ours_read_and_used_by_ssh_keygen() {
         assert_eq!(wrong(&folder.read("key")), KeyError::Encrypted);
         folder.ssh_keygen(&["-q", "-p", "-P", "secret", "-N", "", "-f", "key"]);
         let again = read(&folder, "key").unwrap();
-        assert_eq!(openssh::public_key_line(again.public_key()).unwrap(), folder.read("key.pub"));
+        assert_eq!(
+            openssh::public_key_line(again.public_key()).unwrap(),
+            folder.read("key.pub")
+        );
     }
 }
 
@@ -106,10 +123,16 @@ fn in_other_formats_and_the_remedy() {
 
 #[test]
 fn in_other_formats_with_a_passphrase() {
-    for (format, label) in [("PEM", "RSA PRIVATE KEY"), ("PKCS8", "ENCRYPTED PRIVATE KEY")] {
+    for (format, label) in [
+        ("PEM", "RSA PRIVATE KEY"),
+        ("PKCS8", "ENCRYPTED PRIVATE KEY"),
+    ] {
         let folder = Folder::new();
         folder.ssh_keygen(&["-q", "-m", format, "-t", "rsa", "-N", "secret", "-f", "key"]);
-        assert_eq!(wrong(&folder.read("key")), KeyError::OtherPem(label.to_owned()));
+        assert_eq!(
+            wrong(&folder.read("key")),
+            KeyError::OtherPem(label.to_owned())
+        );
     }
 }
 
@@ -123,7 +146,10 @@ fn something_else_in_its_place() {
     assert_eq!(wrong(""), KeyError::NotAKey);
     assert_eq!(wrong("garbage"), KeyError::NotAKey);
     let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    assert_eq!(wrong(certificate), KeyError::OtherPem("CERTIFICATE".to_owned()));
+    assert_eq!(
+        wrong(certificate),
+        KeyError::OtherPem("CERTIFICATE".to_owned())
+    );
 }
 
 #[test]
@@ -171,7 +197,10 @@ fn host_keys_of_a_server() {
         assert!(host_key.made);
         assert_eq!(host_key.path, folder.join(name));
         assert_eq!(folder.mode(name), 0o600);
-        assert_eq!(folder.ssh_keygen(&["-y", "-f", name]), folder.read(&format!("{name}.pub")));
+        assert_eq!(
+            folder.ssh_keygen(&["-y", "-f", name]),
+            folder.read(&format!("{name}.pub"))
+        );
     }
     folder.remove("ssh_host_rsa_key");
     folder.remove("ssh_host_rsa_key.pub");

@@ -13,15 +13,23 @@ fn one_or_more_lines() {
     let lines = ["a.pub", "b.pub", "c.pub"].map(|name| folder.read(name));
     let [a, b, c] = &lines;
     let c = c.replace(" a comment", "").replace(' ', " \t ");
-    let text = format!("# CAs\n\n{a}  \n\t# more\n  {}\r\n{}", b.trim_end(), c.trim_end());
+    let text = format!(
+        "# CAs\n\n{a}  \n\t# more\n  {}\r\n{}",
+        b.trim_end(),
+        c.trim_end()
+    );
     let path = folder.write("trusted", text);
     let keys = file::read_public_keys(&path).unwrap();
-    let each = ["a.pub", "b.pub", "c.pub"].map(|name| file::read_public_key(&folder.join(name)).unwrap());
+    let each =
+        ["a.pub", "b.pub", "c.pub"].map(|name| file::read_public_key(&folder.join(name)).unwrap());
     assert_eq!(keys.len(), 3);
     for (key, expected) in keys.iter().zip(&each) {
         assert_eq!(key.key_data(), expected.key_data());
     }
-    let comments: Vec<_> = keys.iter().map(|key| key.comment().as_str().unwrap()).collect();
+    let comments: Vec<_> = keys
+        .iter()
+        .map(|key| key.comment().as_str().unwrap())
+        .collect();
     assert_eq!(comments, ["a comment", "a comment", ""]);
 }
 
@@ -31,7 +39,10 @@ fn none() {
     let path = folder.write("trusted", "# nothing\n\n");
     assert!(file::read_public_keys(&path).unwrap().is_empty());
     let error = file::read_public_key(&path).unwrap_err().to_string();
-    assert_eq!(error, format!("{} holds 0 public keys; expected is one", path.display()));
+    assert_eq!(
+        error,
+        format!("{} holds 0 public keys; expected is one", path.display())
+    );
 }
 
 #[test]
@@ -68,14 +79,23 @@ fn something_else_in_its_place() {
     let table = [
         (certificate.clone(), KeyError::IsCertificate),
         // What counts is what the blob says.
-        (format!("ssh-ed25519 {}", blob(&certificate)), KeyError::IsCertificate),
+        (
+            format!("ssh-ed25519 {}", blob(&certificate)),
+            KeyError::IsCertificate,
+        ),
         (format!("ssh-ed25519 {}", blob(&b)), KeyError::NotAKey),
-        (format!("ssh-ed25519-cert-v01@openssh.com {}", blob(&a)), KeyError::NotAKey),
+        (
+            format!("ssh-ed25519-cert-v01@openssh.com {}", blob(&a)),
+            KeyError::NotAKey,
+        ),
         (folder.read("a"), KeyError::IsPrivate),
         ("garbage\n".to_owned(), KeyError::NotAKey),
         ("ssh-ed25519\n".to_owned(), KeyError::NotAKey),
         ("ssh-ed25519 @@@@\n".to_owned(), KeyError::NotAKey),
-        ("x@y AAAAA3hAeQ==\n".to_owned(), KeyError::Unsupported("x@y".to_owned())),
+        (
+            "x@y AAAAA3hAeQ==\n".to_owned(),
+            KeyError::Unsupported("x@y".to_owned()),
+        ),
         // Options, as in authorized_keys, are no part of this format.
         (format!("no-pty {a}"), KeyError::NotAKey),
     ];
@@ -88,9 +108,13 @@ fn something_else_in_its_place() {
         }
     }
     let short = &blob(&a)[..blob(&a).len() - 4];
-    assert!(damaged(&openssh::public_key(&format!("ssh-ed25519 {short}")).unwrap_err()));
+    assert!(damaged(
+        &openssh::public_key(&format!("ssh-ed25519 {short}")).unwrap_err()
+    ));
     let long = format!("{}AAAA", blob(&a));
-    assert!(damaged(&openssh::public_key(&format!("ssh-ed25519 {long}")).unwrap_err()));
+    assert!(damaged(
+        &openssh::public_key(&format!("ssh-ed25519 {long}")).unwrap_err()
+    ));
 }
 
 #[test]
@@ -100,5 +124,8 @@ fn more_than_the_one_that_is_expected() {
     let twice = folder.read("a.pub").repeat(2);
     let path = folder.write("twice.pub", twice);
     let error = file::read_public_key(&path).unwrap_err().to_string();
-    assert_eq!(error, format!("{} holds 2 public keys; expected is one", path.display()));
+    assert_eq!(
+        error,
+        format!("{} holds 2 public keys; expected is one", path.display())
+    );
 }

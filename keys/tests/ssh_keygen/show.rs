@@ -3,7 +3,11 @@
 use crate::reference::Folder;
 use std::process::Stdio;
 
-const HOST_KEYS: [&str; 3] = ["ssh_host_ed25519_key", "ssh_host_rsa_key", "ssh_host_ecdsa_key"];
+const HOST_KEYS: [&str; 3] = [
+    "ssh_host_ed25519_key",
+    "ssh_host_rsa_key",
+    "ssh_host_ecdsa_key",
+];
 const CA: &str = "pomerium_user_ca_key";
 
 fn made() -> Folder {
@@ -45,7 +49,10 @@ fn of_another_folder() {
     let folder = made();
     let elsewhere = Folder::new();
     let path = folder.path().to_str().unwrap();
-    assert_eq!(elsewhere.run(&["show", "--dir", path]), folder.run(&["show"]));
+    assert_eq!(
+        elsewhere.run(&["show", "--dir", path]),
+        folder.run(&["show"])
+    );
 }
 
 #[test]
@@ -81,14 +88,22 @@ fn needs_every_key_and_prints_none_otherwise() {
 fn refuses_a_key_that_others_may_read() {
     let folder = made();
     folder.chmod("ssh_host_rsa_key", 0o644);
-    assert!(folder.fail(&["show"]).contains("run `chmod 600 ./ssh_host_rsa_key`"));
+    assert!(
+        folder
+            .fail(&["show"])
+            .contains("run `chmod 600 ./ssh_host_rsa_key`")
+    );
 }
 
 #[test]
 fn refuses_a_key_of_another_type() {
     let folder = made();
     folder.write_private("ssh_host_rsa_key", folder.read("ssh_host_ed25519_key"));
-    assert!(folder.fail(&["show"]).starts_with("./ssh_host_rsa_key holds a key of type ssh-ed25519"));
+    assert!(
+        folder
+            .fail(&["show"])
+            .starts_with("./ssh_host_rsa_key holds a key of type ssh-ed25519")
+    );
 }
 
 #[test]
@@ -96,7 +111,11 @@ fn nobody_reads_it() {
     let folder = made();
     for arguments in [&["show"][..], &["show", "--json"]] {
         let mut command = folder.bastion_keygen(arguments);
-        let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut run = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         drop(run.stdout.take());
         let output = run.wait_with_output().unwrap();
         assert!(output.status.success(), "{output:?}");
