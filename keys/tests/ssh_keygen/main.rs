@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod certificate;
+mod damaged_certificate;
 mod inspect;
 mod issue;
 mod make;
@@ -10,3 +11,4 @@ mod private_key;
 mod public_keys;
 mod reference;
 mod show;
+mod trusted_ca;
