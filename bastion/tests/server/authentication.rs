@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use keys::certificate::{CertificateKind, CertificateOption, CertificateSpec, sign};
+use keys::certificate::{CertificateOption, CertificateSpec, sign};
 use keys::generate::{KeyKind, generate};
 use keys::validity::{ALWAYS, FOREVER};
 
@@ -50,7 +50,7 @@ fn every_kind_of_authority_is_accepted_several_in_one_file() {
 #[test]
 fn a_certificate_holder_is_told_what_is_wrong() {
     type Edit = fn(&mut CertificateSpec);
-    let cases: [(&str, Edit, &str); 11] = [
+    let cases: [(&str, Edit, &str); 10] = [
         ("expired", |spec| spec.valid_before = now() - 1, "expired"),
         ("not_yet_valid", |spec| spec.valid_after = now() + 1000, "not valid before"),
         ("no_principals", |spec| spec.principals.clear(), "principal"),
@@ -58,7 +58,6 @@ fn a_certificate_holder_is_told_what_is_wrong() {
         ("principal_not_listed", |spec| spec.principals = vec!["*".into()], "claw"),
         ("principal_not_listed", |spec| spec.principals = vec!["claw,root".into()], "claw"),
         ("principal_not_listed", |spec| spec.principals = vec!["Claw".into()], "claw"),
-        ("not_user_certificate", |spec| spec.kind = CertificateKind::Host, "host"),
         (
             "unknown_critical_option",
             |spec| spec.critical_options.push(CertificateOption::flag("no-coffee")),

@@ -249,9 +249,11 @@ impl Client {
 
     /// SSH_MSG_CHANNEL_EOF.
     pub async fn eof(&mut self, id: u32) -> Result<(), Error> {
-        let remote = self.channel(id)?.remote;
-        self.send(&Writer::message(SSH_MSG_CHANNEL_EOF).u32(remote).into_vec())
-            .await
+        let channel = self.channel(id)?;
+        channel.sent_eof = true;
+        let remote = channel.remote;
+        let eof = Writer::message(SSH_MSG_CHANNEL_EOF).u32(remote);
+        self.send(&eof.into_vec()).await
     }
 
     /// SSH_MSG_CHANNEL_CLOSE, unless it is sent already.

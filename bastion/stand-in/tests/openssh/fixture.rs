@@ -3,7 +3,7 @@
 use ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
@@ -26,13 +26,17 @@ pub(crate) fn generate(algorithm: Algorithm) -> PrivateKey {
     PrivateKey::random(&mut rand::rng(), algorithm).unwrap()
 }
 
+/// One set for all tests: making RSA keys takes its time.
 pub(crate) fn host_keys() -> Vec<PrivateKey> {
-    let ecdsa = Algorithm::Ecdsa {
-        curve: EcdsaCurve::NistP256,
-    };
-    [Algorithm::Ed25519, Algorithm::Rsa { hash: None }, ecdsa]
-        .map(generate)
-        .to_vec()
+    static KEYS: LazyLock<Vec<PrivateKey>> = LazyLock::new(|| {
+        let ecdsa = Algorithm::Ecdsa {
+            curve: EcdsaCurve::NistP256,
+        };
+        [Algorithm::Ed25519, Algorithm::Rsa { hash: None }, ecdsa]
+            .map(generate)
+            .to_vec()
+    });
+    KEYS.clone()
 }
 
 /// Bytes that do not compress or repeat.

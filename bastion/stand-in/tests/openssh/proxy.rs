@@ -138,7 +138,8 @@ async fn refusals_read_as_pomeriums() {
         text(&output.stderr).contains(":2: Permission Denied"),
         "{output:?}"
     );
-    let output = proxy.ssh(&["-o", "User=claw@elsewhere", "true"]).await;
+    let mut elsewhere = proxy.command_as("claw@elsewhere", "ssh");
+    let output = run(elsewhere.args(["127.0.0.1", "true"])).await;
     assert!(
         text(&output.stderr).contains("no route named \"elsewhere\""),
         "{output:?}"
