@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bastion: {error:#}");
+            eprintln!("bastion: {error}");
             ExitCode::FAILURE
         }
     }

@@ -70,7 +70,11 @@ pub fn run() -> Result<(), SessionError> {
     let mut session = Session { monitor, gate, programs: Programs::new(setup) };
     let outcome = session.serve(&signals);
     session.programs.hang_up_all();
-    outcome
+    match outcome {
+        // The connection went while it was being told something: that is how connections end.
+        Err(SessionError::Link { source: LinkError::Closed, .. }) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 fn first_message(monitor: &MonitorLink) -> Result<SessionSetup, SessionError> {

@@ -242,6 +242,8 @@ fn permitted_with_arguments() -> Result<BTreeMap<i64, Vec<SeccompRule>>, Box<dyn
             libc::SYS_fcntl,
             equal(1, &[libc::F_GETFL, libc::F_SETFL, libc::F_GETFD, libc::F_SETFD, libc::F_DUPFD_CLOEXEC])?,
         ),
+        // A pair that is connected to nothing but itself: the runtime's, where it watches signals.
+        (libc::SYS_socketpair, equal(0, &[libc::AF_UNIX])?),
         (libc::SYS_ioctl, equal(1, &[i32::try_from(libc::FIONBIO).unwrap_or(0)])?),
         (libc::SYS_prctl, equal(0, &[libc::PR_SET_NAME, libc::PR_SET_VMA])?),
         // Reading its own limits, as the C library does for a thread's stack; setting none.
