@@ -63,6 +63,9 @@ pub struct Config {
     pub max_connections: usize,
     /// Channels of one connection.
     pub max_sessions: usize,
+    /// Bytes in one direction after which bastion asks for new keys. Clients ask before that; this
+    /// comes before a cipher's packet counter can wrap.
+    pub rekey_limit: u64,
     /// After this time without a sign of the client it is asked for one; "0s": never.
     #[serde(deserialize_with = "duration")]
     pub client_alive_interval: Duration,
@@ -166,6 +169,7 @@ impl Default for Config {
             max_startups: 100,
             max_connections: 4000,
             max_sessions: 100,
+            rekey_limit: 16 << 30,
             client_alive_interval: Duration::ZERO,
             client_alive_count_max: 3,
             shutdown_grace_time: Duration::from_secs(5),
@@ -232,6 +236,9 @@ impl Config {
         if let Some(name) = self.set_env.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
             return unusable("set_env", format!("{name:?}"), "that is no variable's name");
         }
+        if !(1 << 20..=16 << 30).contains(&self.rekey_limit) {
+            return unusable("rekey_limit", self.rekey_limit.to_string(), "give 1 MiB to 16 GiB, in bytes");
+        }
         for (key, value) in [
             ("max_auth_tries", u64::from(self.max_auth_tries)),
             ("max_startups", self.max_startups as u64),
@@ -263,6 +270,7 @@ impl Config {
             max_startups: self.max_startups,
             max_connections: self.max_connections,
             max_sessions: self.max_sessions,
+            rekey_limit: self.rekey_limit,
             client_alive_interval: self.client_alive_interval,
             client_alive_count_max: self.client_alive_count_max,
             window: 2 * 1024 * 1024,

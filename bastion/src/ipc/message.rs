@@ -52,6 +52,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Open channels of one connection.
     pub max_sessions: usize,
+    /// Bytes in one direction after which we ask for new keys.
+    pub rekey_limit: u64,
     /// After this time without a sign of the client it is asked for one; zero: never.
     pub client_alive_interval: Duration,
     /// So many questions without an answer end the connection.
