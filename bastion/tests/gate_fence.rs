@@ -25,26 +25,89 @@ use Wanted::{Killed, Refused, Works};
 
 /// Each returns whether it succeeded.
 const ATTEMPTS: &[(&str, fn() -> bool, Wanted)] = &[
-    ("open a file", || std::fs::File::open("/etc/passwd").is_ok(), Refused),
+    (
+        "open a file",
+        || std::fs::File::open("/etc/passwd").is_ok(),
+        Refused,
+    ),
     ("open a folder", || std::fs::read_dir("/").is_ok(), Refused),
-    ("make a file", || std::fs::write("/tmp/of-the-gate", "x").is_ok(), Refused),
-    ("look at a file", || std::fs::metadata("/etc/passwd").is_ok(), Killed),
-    ("remove a file", || std::fs::remove_file("/tmp/of-the-gate").is_ok(), Killed),
-    ("execute a program", || Command::new("/bin/true").status().is_ok(), Killed),
-    ("connect by TCP", || TcpStream::connect("127.0.0.1:22").is_ok(), Killed),
-    ("listen", || TcpListener::bind("127.0.0.1:0").is_ok(), Killed),
-    ("send a datagram", || UdpSocket::bind("127.0.0.1:0").is_ok(), Killed),
-    ("connect to a Unix socket", || UnixStream::connect("/tmp/x").is_ok(), Killed),
-    ("signal its parent", || nix::sys::signal::kill(nix::unistd::getppid(), None).is_ok(), Killed),
-    ("become root", || nix::unistd::setuid(nix::unistd::Uid::from_raw(0)).is_ok(), Killed),
-    ("start a thread", || std::thread::spawn(|| ()).join().is_ok(), Works),
-    ("read the clock", || std::time::SystemTime::now() > std::time::UNIX_EPOCH, Works),
-    ("draw random numbers", || rand::random::<u64>() != rand::random::<u64>(), Works),
-    ("take and give back memory", || (0..100).all(|n| vec![n; 1 << 20].len() == 1 << 20), Works),
+    (
+        "make a file",
+        || std::fs::write("/tmp/of-the-gate", "x").is_ok(),
+        Refused,
+    ),
+    (
+        "look at a file",
+        || std::fs::metadata("/etc/passwd").is_ok(),
+        Killed,
+    ),
+    (
+        "remove a file",
+        || std::fs::remove_file("/tmp/of-the-gate").is_ok(),
+        Killed,
+    ),
+    (
+        "execute a program",
+        || Command::new("/bin/true").status().is_ok(),
+        Killed,
+    ),
+    (
+        "connect by TCP",
+        || TcpStream::connect("127.0.0.1:22").is_ok(),
+        Killed,
+    ),
+    (
+        "listen",
+        || TcpListener::bind("127.0.0.1:0").is_ok(),
+        Killed,
+    ),
+    (
+        "send a datagram",
+        || UdpSocket::bind("127.0.0.1:0").is_ok(),
+        Killed,
+    ),
+    (
+        "connect to a Unix socket",
+        || UnixStream::connect("/tmp/x").is_ok(),
+        Killed,
+    ),
+    (
+        "signal its parent",
+        || nix::sys::signal::kill(nix::unistd::getppid(), None).is_ok(),
+        Killed,
+    ),
+    (
+        "become root",
+        || nix::unistd::setuid(nix::unistd::Uid::from_raw(0)).is_ok(),
+        Killed,
+    ),
+    (
+        "start a thread",
+        || std::thread::spawn(|| ()).join().is_ok(),
+        Works,
+    ),
+    (
+        "read the clock",
+        || std::time::SystemTime::now() > std::time::UNIX_EPOCH,
+        Works,
+    ),
+    (
+        "draw random numbers",
+        || rand::random::<u64>() != rand::random::<u64>(),
+        Works,
+    ),
+    (
+        "take and give back memory",
+        || (0..100).all(|n| vec![n; 1 << 20].len() == 1 << 20),
+        Works,
+    ),
 ];
 
 fn main() {
-    match std::env::args().nth(1).and_then(|name| name.strip_prefix("attempt:").map(str::to_owned)) {
+    match std::env::args()
+        .nth(1)
+        .and_then(|name| name.strip_prefix("attempt:").map(str::to_owned))
+    {
         Some(name) => attempt(&name),
         None => driver(),
     }
@@ -71,7 +134,8 @@ fn driver() {
 fn attempt(name: &str) {
     let (_, attempt, _) = ATTEMPTS.iter().find(|(known, ..)| *known == name).unwrap();
     let empty = std::env::temp_dir();
-    let account = bastion::sys::account::running_as_root().then(|| Account::by_name("nobody").unwrap());
+    let account =
+        bastion::sys::account::running_as_root().then(|| Account::by_name("nobody").unwrap());
     let fence = sandbox::enter(account.as_ref(), &empty).unwrap();
     assert!(fence.system_calls);
     if fence.landlock != Landlock::Full {

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use bastion::config::{Config, Overrides};
 use bastion::ipc::{
-    ConnectionId, FromGate, FromSession, GrantRequest, Link, LinkError, Program, PtyRequest, ToGate,
-    ToSession, Verdict,
+    ConnectionId, FromGate, FromSession, GrantRequest, Link, LinkError, Program, PtyRequest,
+    ToGate, ToSession, Verdict,
 };
 use bastion::policy::Proof;
 use bastion::sys::pty::WindowSize;
@@ -49,16 +49,26 @@ fn main() {
 fn driver() {
     let folder = tempfile::tempdir().unwrap();
     let ca = generate(KeyKind::Ed25519, "").unwrap();
-    std::fs::write(folder.path().join("ca.pub"), ca.public_key().to_openssh().unwrap()).unwrap();
+    std::fs::write(
+        folder.path().join("ca.pub"),
+        ca.public_key().to_openssh().unwrap(),
+    )
+    .unwrap();
     let private = ca.to_openssh(LineEnding::LF).unwrap();
-    std::fs::write(format!("{}{CA}", folder.path().display()), private.as_bytes()).unwrap();
+    std::fs::write(
+        format!("{}{CA}", folder.path().display()),
+        private.as_bytes(),
+    )
+    .unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .arg("monitor")
         .arg(folder.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
     for line in lines {
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
         println!("{line}");
@@ -89,7 +99,11 @@ fn monitor(folder: &str) {
         ..Overrides::default()
     };
     let file = format!("{folder}/bastion.toml");
-    std::fs::write(&file, format!("permit_root_login = true\nlogins = {{ claw = \"{own}\" }}")).unwrap();
+    std::fs::write(
+        &file,
+        format!("permit_root_login = true\nlogins = {{ claw = \"{own}\" }}"),
+    )
+    .unwrap();
     let config = Config::load(Some(file.as_ref()), overrides).unwrap();
     bastion::monitor::run(config).unwrap();
 }
@@ -108,12 +122,23 @@ fn gate() {
 }
 
 fn attack(link: &Monitor) {
-    let (ToGate::Setup(setup), _listeners) = receive(link) else { panic!("no setup") };
-    let fence = sandbox::Fence { empty_root: true, landlock: sandbox::Landlock::Full, system_calls: true };
+    let (ToGate::Setup(setup), _listeners) = receive(link) else {
+        panic!("no setup")
+    };
+    let fence = sandbox::Fence {
+        empty_root: true,
+        landlock: sandbox::Landlock::Full,
+        system_calls: true,
+    };
     link.send(&FromGate::Ready(fence), &[]).unwrap();
     let folder = setup.root.parent().unwrap().to_owned();
-    let ca = PrivateKey::from_openssh(std::fs::read(format!("{}{CA}", folder.display())).unwrap()).unwrap();
-    let mut attacker = Attacker { link, ca, next: setup.first_connection.0 };
+    let ca = PrivateKey::from_openssh(std::fs::read(format!("{}{CA}", folder.display())).unwrap())
+        .unwrap();
+    let mut attacker = Attacker {
+        link,
+        ca,
+        next: setup.first_connection.0,
+    };
     attacker.nothing_without_a_grant();
     attacker.nothing_by_a_request_that_is_not_good();
     attacker.nothing_twice();
@@ -129,7 +154,10 @@ struct Attacker<'a> {
 impl Attacker<'_> {
     fn nothing_without_a_grant(&mut self) {
         let connection = self.connection();
-        assert!(self.open_session(connection).is_err(), "a session without a login");
+        assert!(
+            self.open_session(connection).is_err(),
+            "a session without a login"
+        );
     }
 
     fn nothing_by_a_request_that_is_not_good(&mut self) {
@@ -138,11 +166,32 @@ impl Attacker<'_> {
         let same: Edit = |_| {};
         let bad: BTreeMap<&str, (Edit, &PrivateKey)> = BTreeMap::from([
             ("foreign authority", (same, &foreign)),
-            ("expired", ((|spec| spec.valid_before = now() - 1) as Edit, &self.ca)),
-            ("not yet valid", ((|spec| spec.valid_after = now() + 100) as Edit, &self.ca)),
-            ("other principal", ((|spec| spec.principals = vec!["root".into()]) as Edit, &self.ca)),
-            ("no principal", ((|spec| spec.principals.clear()) as Edit, &self.ca)),
-            ("unknown option", ((|spec| spec.critical_options.push(CertificateOption::flag("x"))) as Edit, &self.ca)),
+            (
+                "expired",
+                ((|spec| spec.valid_before = now() - 1) as Edit, &self.ca),
+            ),
+            (
+                "not yet valid",
+                ((|spec| spec.valid_after = now() + 100) as Edit, &self.ca),
+            ),
+            (
+                "other principal",
+                (
+                    (|spec| spec.principals = vec!["root".into()]) as Edit,
+                    &self.ca,
+                ),
+            ),
+            (
+                "no principal",
+                ((|spec| spec.principals.clear()) as Edit, &self.ca),
+            ),
+            (
+                "unknown option",
+                (
+                    (|spec| spec.critical_options.push(CertificateOption::flag("x"))) as Edit,
+                    &self.ca,
+                ),
+            ),
         ]);
         let requests: Vec<_> = bad
             .into_iter()
@@ -158,13 +207,23 @@ impl Attacker<'_> {
             edit(&mut request);
             forged.push((name, request));
         };
-        forge("forged certificate", |request| *request.certificate.last_mut().unwrap() ^= 1);
-        forge("forged signature", |request| *request.proof.signature.last_mut().unwrap() ^= 1);
+        forge("forged certificate", |request| {
+            *request.certificate.last_mut().unwrap() ^= 1
+        });
+        forge("forged signature", |request| {
+            *request.proof.signature.last_mut().unwrap() ^= 1
+        });
         forge("no signature", |request| request.proof.signature.clear());
-        forge("another session's signature", |request| request.proof.session_id[0] ^= 1);
-        forge("another login name", |request| request.login_name = "root".into());
+        forge("another session's signature", |request| {
+            request.proof.session_id[0] ^= 1
+        });
+        forge("another login name", |request| {
+            request.login_name = "root".into()
+        });
         forge("no certificate", |request| request.certificate.clear());
-        forge("a certificate of rubbish", |request| request.certificate = vec![0xff; 1000]);
+        forge("a certificate of rubbish", |request| {
+            request.certificate = vec![0xff; 1000]
+        });
         for (name, request) in forged {
             self.refused(name, request);
         }
@@ -178,30 +237,52 @@ impl Attacker<'_> {
     fn nothing_twice(&mut self) {
         let login = Login::new(&self.ca, |_| {});
         let request = login.request("claw", session_id());
-        let replayed = GrantRequest { proof: request.proof.clone(), certificate: request.certificate.clone(), ..login.request("claw", session_id()) };
+        let replayed = GrantRequest {
+            proof: request.proof.clone(),
+            certificate: request.certificate.clone(),
+            ..login.request("claw", session_id())
+        };
         let first = self.connection();
         assert!(self.grant(first, request), "a good request was refused");
         // The same proof for another connection; another proof for the same connection.
         self.refused("a replay", replayed);
         let again = login.request("claw", session_id());
         assert!(!self.grant(first, again), "a connection was let in twice");
-        assert!(self.open_session(first).is_ok(), "no session for a good login");
-        assert!(self.open_session(first).is_err(), "two sessions for one login");
+        assert!(
+            self.open_session(first).is_ok(),
+            "no session for a good login"
+        );
+        assert!(
+            self.open_session(first).is_err(),
+            "two sessions for one login"
+        );
         // A connection that has ended is worth nothing.
         let ended = self.connection();
         assert!(self.grant(ended, login.request("claw", session_id())));
-        self.tell(FromGate::Closed { connection: ended, reason: String::new(), received: 0, sent: 0 });
-        assert!(self.open_session(ended).is_err(), "a session for a connection that has ended");
+        self.tell(FromGate::Closed {
+            connection: ended,
+            reason: String::new(),
+            received: 0,
+            sent: 0,
+        });
+        assert!(
+            self.open_session(ended).is_err(),
+            "a session for a connection that has ended"
+        );
     }
 
     /// The session process obeys the gate, but not beyond what the monitor told it.
     fn no_more_than_the_certificate_permits(&mut self) {
         let forced = |spec: &mut CertificateSpec| {
-            spec.critical_options.push(CertificateOption::with_value("force-command", "echo forced").unwrap());
+            spec.critical_options
+                .push(CertificateOption::with_value("force-command", "echo forced").unwrap());
             spec.extensions.clear();
         };
         let connection = self.connection();
-        assert!(self.grant(connection, Login::new(&self.ca, forced).request("claw", session_id())));
+        assert!(self.grant(
+            connection,
+            Login::new(&self.ca, forced).request("claw", session_id())
+        ));
         let session = Session::new(self.open_session(connection).unwrap());
         let start = |channel, pty| ToSession::Start {
             channel,
@@ -209,9 +290,16 @@ impl Attacker<'_> {
             pty,
             environment: Vec::new(),
         };
-        let pty = PtyRequest { term: "x".into(), size: WindowSize::default(), modes: Vec::new() };
+        let pty = PtyRequest {
+            term: "x".into(),
+            size: WindowSize::default(),
+            modes: Vec::new(),
+        };
         session.send(&start(1, Some(pty)), &[]).unwrap();
-        assert!(matches!(receive(&session).0, FromSession::Failed { channel: 1, .. }), "a terminal without leave");
+        assert!(
+            matches!(receive(&session).0, FromSession::Failed { channel: 1, .. }),
+            "a terminal without leave"
+        );
         session.send(&start(2, None), &[]).unwrap();
         let (FromSession::Started { channel: 2, .. }, descriptors) = receive(&session) else {
             panic!("the forced command was not started")
@@ -224,7 +312,10 @@ impl Attacker<'_> {
     fn refused(&mut self, name: &str, request: GrantRequest) {
         let connection = self.connection();
         assert!(!self.grant(connection, request), "{name} was let in");
-        assert!(self.open_session(connection).is_err(), "{name} got a session");
+        assert!(
+            self.open_session(connection).is_err(),
+            "{name} got a session"
+        );
     }
 
     fn connection(&mut self) -> ConnectionId {
@@ -237,9 +328,15 @@ impl Attacker<'_> {
     }
 
     fn grant(&self, connection: ConnectionId, request: GrantRequest) -> bool {
-        self.tell(FromGate::Grant(Box::new(GrantRequest { connection, ..request })));
+        self.tell(FromGate::Grant(Box::new(GrantRequest {
+            connection,
+            ..request
+        })));
         match receive(self.link).0 {
-            ToGate::Verdict { connection: answered, verdict } if answered == connection => {
+            ToGate::Verdict {
+                connection: answered,
+                verdict,
+            } if answered == connection => {
                 matches!(verdict, Verdict::Granted)
             }
             _ => panic!("no verdict"),
@@ -249,7 +346,9 @@ impl Attacker<'_> {
     fn open_session(&self, connection: ConnectionId) -> Result<OwnedFd, String> {
         self.tell(FromGate::OpenSession { connection });
         match receive(self.link) {
-            (ToGate::Session { error: None, .. }, descriptors) => Ok(descriptors.into_iter().next().unwrap()),
+            (ToGate::Session { error: None, .. }, descriptors) => {
+                Ok(descriptors.into_iter().next().unwrap())
+            }
             (ToGate::Session { error, .. }, _) => Err(error.unwrap()),
             _ => panic!("no answer"),
         }
@@ -278,7 +377,9 @@ impl Login {
         "ssh-connection".encode(&mut request).unwrap();
         "publickey".encode(&mut request).unwrap();
         request.push(1);
-        "ssh-ed25519-cert-v01@openssh.com".encode(&mut request).unwrap();
+        "ssh-ed25519-cert-v01@openssh.com"
+            .encode(&mut request)
+            .unwrap();
         self.certificate.as_slice().encode(&mut request).unwrap();
         let mut signed = Vec::new();
         session_id.as_slice().encode(&mut signed).unwrap();
@@ -294,7 +395,11 @@ impl Login {
             client_version: String::new(),
             login_name: login_name.into(),
             certificate: self.certificate.clone(),
-            proof: Proof { session_id, request, signature: encoded },
+            proof: Proof {
+                session_id,
+                request,
+                signature: encoded,
+            },
         }
     }
 }
@@ -309,13 +414,19 @@ fn now() -> u64 {
     since.unwrap().as_secs()
 }
 
-fn receive<S: serde::Serialize, R: serde::de::DeserializeOwned>(link: &Link<S, R>) -> (R, Vec<OwnedFd>) {
+fn receive<S: serde::Serialize, R: serde::de::DeserializeOwned>(
+    link: &Link<S, R>,
+) -> (R, Vec<OwnedFd>) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         match link.receive() {
             Ok(message) => return message,
             Err(LinkError::NotNow) if Instant::now() < deadline => {
-                poll(&mut [PollFd::new(link.as_fd(), PollFlags::POLLIN)], PollTimeout::from(1000_u16)).unwrap();
+                poll(
+                    &mut [PollFd::new(link.as_fd(), PollFlags::POLLIN)],
+                    PollTimeout::from(1000_u16),
+                )
+                .unwrap();
             }
             Err(error) => panic!("the monitor: {error}"),
         }

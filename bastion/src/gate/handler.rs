@@ -58,7 +58,7 @@ pub(super) enum State {
     /// Not yet.
     Stranger,
     /// Yes; and the session process, once there was a channel to need it.
-    LoggedIn { permissions: Permissions, session: Option<Session> },
+    LoggedIn { permissions: Box<Permissions>, session: Option<Session> },
 }
 
 impl ConnectionHandler {
@@ -111,7 +111,7 @@ impl ConnectionHandler {
         };
         match self.gate.monitor.grant(request).await {
             Verdict::Granted => {
-                self.state = State::LoggedIn { permissions, session: None };
+                self.state = State::LoggedIn { permissions: Box::new(permissions), session: None };
                 self.logged_in.send_replace(true);
                 Auth::Accept
             }

@@ -153,6 +153,6 @@ mod tests {
     #[test]
     fn a_chunk_and_its_packet_fit_into_16_kib() {
         // packet_length, padding_length, type, channel, data type, length; padding; tag
-        assert!(CHUNK_FOR_ENVOY + 4 + 1 + 1 + 4 + 4 + 4 + 255 + 64 <= 16 * 1024);
+        const { assert!(CHUNK_FOR_ENVOY + 4 + 1 + 1 + 4 + 4 + 4 + 255 + 64 <= 16 * 1024) };
     }
 }

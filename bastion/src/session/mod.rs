@@ -104,7 +104,7 @@ impl Session {
                 }
             }
             // The monitor never writes again; it can only go, and with it what watches over us.
-            if watched.iter().nth(2).and_then(PollFd::any) == Some(true) {
+            if watched.get(2).and_then(PollFd::any) == Some(true) {
                 return Ok(());
             }
             while let Some(signal) = signals.next() {

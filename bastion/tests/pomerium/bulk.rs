@@ -7,7 +7,11 @@ use crate::support::Server;
 use crate::{log_in, run};
 
 /// In bytes; the whole gigabyte of a large file takes an optimized build.
-const MUCH: usize = if cfg!(debug_assertions) { 64 << 20 } else { 1 << 30 };
+const MUCH: usize = if cfg!(debug_assertions) {
+    64 << 20
+} else {
+    1 << 30
+};
 
 #[test]
 fn much_data_each_way_with_new_keys_by_the_client() {
@@ -15,7 +19,9 @@ fn much_data_each_way_with_new_keys_by_the_client() {
     run(async {
         let mut client = log_in(&server, Options::pomerium().rekey_after(16 << 20)).await;
         let id = client.open_session().await.unwrap();
-        let command = Writer::new().string(format!("head -c {MUCH} /dev/zero").as_str()).into_vec();
+        let command = Writer::new()
+            .string(format!("head -c {MUCH} /dev/zero").as_str())
+            .into_vec();
         assert!(client.request(id, "exec", &command).await.unwrap());
         let (mut received, mut longest) = (0, 0);
         client
@@ -31,7 +37,12 @@ fn much_data_each_way_with_new_keys_by_the_client() {
         // Pomerium can stall on a packet of more than 16 KiB.
         assert!(longest <= 15 * 1024, "{longest}");
         let id = client.open_session().await.unwrap();
-        assert!(client.request(id, "exec", &Writer::new().string("wc -c").into_vec()).await.unwrap());
+        assert!(
+            client
+                .request(id, "exec", &Writer::new().string("wc -c").into_vec())
+                .await
+                .unwrap()
+        );
         let chunk = bytes::Bytes::from(vec![1; 1 << 20]);
         let mut counted = Vec::new();
         let input = std::iter::repeat_n(chunk, MUCH >> 20);

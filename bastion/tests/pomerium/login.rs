@@ -13,14 +13,19 @@ fn pomeriums_certificate_of_every_authority_and_key() {
     let kinds = [KeyKind::Ed25519, KeyKind::EcdsaP256, KeyKind::Rsa3072];
     let authorities = kinds.map(|kind| generate(kind, "").unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let lines: String = authorities.iter().map(|ca| ca.public_key().to_openssh().unwrap() + "\n").collect();
+    let lines: String = authorities
+        .iter()
+        .map(|ca| ca.public_key().to_openssh().unwrap() + "\n")
+        .collect();
     std::fs::write(folder.path().join("ca.pub"), lines).unwrap();
     let server = Server::start_in(folder, authorities[0].clone(), "", &[]);
     run(async {
         for ca in &authorities {
             for kind in kinds {
                 let user = User::new(kind, ca, |_| {});
-                let mut client = Client::connect(server.address, Options::pomerium()).await.unwrap();
+                let mut client = Client::connect(server.address, Options::pomerium())
+                    .await
+                    .unwrap();
                 authenticate(&mut client, &user).await.unwrap();
                 assert_eq!(client.exec("exit 5").await.unwrap().exit_status, Some(5));
             }
@@ -38,21 +43,37 @@ fn a_refused_user_reads_the_reason() {
         ("\"other\"", |spec| spec.principals = vec!["other".into()]),
         ("no principal", |spec| spec.principals.clear()),
         ("type is host", |spec| spec.kind = CertificateKind::Host),
-        ("no-coffee", |spec| spec.critical_options.push(CertificateOption::flag("no-coffee"))),
+        ("no-coffee", |spec| {
+            spec.critical_options
+                .push(CertificateOption::flag("no-coffee"))
+        }),
         ("10.0.0.0/8", |spec| {
-            spec.critical_options.push(CertificateOption::with_value("source-address", "10.0.0.0/8").unwrap());
+            spec.critical_options
+                .push(CertificateOption::with_value("source-address", "10.0.0.0/8").unwrap());
         }),
     ];
     let mut server = Server::start();
     for (told, edit) in cases {
         let user = server.user_with(edit);
         let error = run(async {
-            let mut client = Client::connect(server.address, Options::pomerium()).await.unwrap();
+            let mut client = Client::connect(server.address, Options::pomerium())
+                .await
+                .unwrap();
             authenticate(&mut client, &user).await.unwrap_err()
         });
-        let disconnect = error.disconnect().unwrap_or_else(|| panic!("{told}: {error}"));
-        assert!(disconnect.description.starts_with("bastion: "), "{}", disconnect.description);
-        assert!(disconnect.description.contains(told), "{told}: {}", disconnect.description);
+        let disconnect = error
+            .disconnect()
+            .unwrap_or_else(|| panic!("{told}: {error}"));
+        assert!(
+            disconnect.description.starts_with("bastion: "),
+            "{}",
+            disconnect.description
+        );
+        assert!(
+            disconnect.description.contains(told),
+            "{told}: {}",
+            disconnect.description
+        );
         assert_eq!(server.event("login", |_| true)["verdict"], "refused");
     }
 }
@@ -65,20 +86,34 @@ fn a_stranger_hears_nothing_but_a_failure() {
     let mut forged = good.certificate.clone();
     *forged.last_mut().unwrap() ^= 1;
     let cases = [
-        ("untrusted_authority", User::new(KeyKind::Ed25519, &other, |_| {})),
-        ("bad_authority_signature", User::with_certificate(good.private.clone(), forged)),
+        (
+            "untrusted_authority",
+            User::new(KeyKind::Ed25519, &other, |_| {}),
+        ),
+        (
+            "bad_authority_signature",
+            User::with_certificate(good.private.clone(), forged),
+        ),
         // Somebody else's certificate: it is worth nothing without its key.
-        ("no_proof_of_possession", User::with_certificate(other.clone(), good.certificate.clone())),
+        (
+            "no_proof_of_possession",
+            User::with_certificate(other.clone(), good.certificate.clone()),
+        ),
     ];
     for (code, user) in cases {
         let outcome = run(async {
-            let mut client = Client::connect(server.address, Options::pomerium()).await.unwrap();
+            let mut client = Client::connect(server.address, Options::pomerium())
+                .await
+                .unwrap();
             authenticate(&mut client, &user).await.unwrap_err()
         });
         let Error::Unauthenticated(Authentication::Failure { methods, partial }) = &outcome else {
             panic!("{code}: {outcome}")
         };
-        assert_eq!((methods.as_slice(), *partial), (&["publickey".to_owned()][..], false));
+        assert_eq!(
+            (methods.as_slice(), *partial),
+            (&["publickey".to_owned()][..], false)
+        );
         assert_eq!(server.event("login", |_| true)["reason"]["code"], code);
     }
 }
@@ -89,16 +124,33 @@ fn a_plain_key_and_a_mismatch_are_failures() {
     let user = server.user();
     run(async {
         let plain = user.private.public_key().to_bytes().unwrap();
-        let mut client = Client::connect(server.address, Options::pomerium()).await.unwrap();
+        let mut client = Client::connect(server.address, Options::pomerium())
+            .await
+            .unwrap();
         let outcome = authenticate_with(&mut client, "claw", &user.private, &plain).await;
-        assert!(matches!(outcome, Err(Error::Unauthenticated(Authentication::Failure { .. }))), "{outcome:?}");
+        assert!(
+            matches!(
+                outcome,
+                Err(Error::Unauthenticated(Authentication::Failure { .. }))
+            ),
+            "{outcome:?}"
+        );
         // The algorithm's name says one thing and the certificate another.
-        let mut client = Client::connect(server.address, Options::pomerium()).await.unwrap();
+        let mut client = Client::connect(server.address, Options::pomerium())
+            .await
+            .unwrap();
         let name = "ecdsa-sha2-nistp256-cert-v01@openssh.com";
-        let outcome = client.authenticate_as("claw", name, &user.certificate, &user.private).await;
-        assert!(!matches!(outcome, Ok(Authentication::Success)), "{outcome:?}");
+        let outcome = client
+            .authenticate_as("claw", name, &user.certificate, &user.private)
+            .await;
+        assert!(
+            !matches!(outcome, Ok(Authentication::Success)),
+            "{outcome:?}"
+        );
         // A certificate without end.
-        let mut client = Client::connect(server.address, Options::pomerium()).await.unwrap();
+        let mut client = Client::connect(server.address, Options::pomerium())
+            .await
+            .unwrap();
         let cut = &user.certificate[..user.certificate.len() / 2];
         let outcome = authenticate_with(&mut client, "claw", &user.private, cut).await;
         assert!(outcome.is_err());
@@ -114,7 +166,9 @@ fn nothing_can_be_opened_after_a_refusal() {
     let stranger = User::new(KeyKind::Ed25519, &foreign, |_| {});
     for user in [expired, stranger] {
         run(async {
-            let mut client = Client::connect(server.address, Options::lenient()).await.unwrap();
+            let mut client = Client::connect(server.address, Options::lenient())
+                .await
+                .unwrap();
             assert!(authenticate(&mut client, &user).await.is_err());
             // CHANNEL_OPEN "session", and again, whether anybody listens or not.
             let mut open = vec![90];
@@ -132,7 +186,11 @@ fn nothing_can_be_opened_after_a_refusal() {
         });
         server.event("connection_closed", |_| true);
     }
-    let opened = server.events_so_far().iter().filter(|event| event["event"] == "session_opened").count();
+    let opened = server
+        .events_so_far()
+        .iter()
+        .filter(|event| event["event"] == "session_opened")
+        .count();
     assert_eq!(opened, 0);
 }
 
@@ -143,7 +201,9 @@ fn tries_are_counted_queries_included() {
     let spec = keys::pomerium::pomerium_spec("claw", now());
     let certificate = sign(&spec, foreign.public_key(), &foreign).unwrap();
     run(async {
-        let mut client = Client::connect(server.address, Options::lenient()).await.unwrap();
+        let mut client = Client::connect(server.address, Options::lenient())
+            .await
+            .unwrap();
         client.request_service("ssh-userauth").await.unwrap();
         let session_id = client.transport().session_id().to_owned();
         let name = "ssh-ed25519-cert-v01@openssh.com";
@@ -158,6 +218,9 @@ fn tries_are_counted_queries_included() {
             assert!(tries <= 3);
         };
         assert_eq!(tries, 3);
-        assert!(error.disconnect().unwrap().description.contains("Too many"), "{error}");
+        assert!(
+            error.disconnect().unwrap().description.contains("Too many"),
+            "{error}"
+        );
     });
 }

@@ -15,8 +15,16 @@ use support::{Server, User};
 
 /// Runs a test on a runtime, within the limit.
 fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(support::LIMIT * 3, test).await.expect("it took too long") })
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(support::LIMIT * 3, test)
+            .await
+            .expect("it took too long")
+    })
 }
 
 /// As Pomerium connects: strict, one signed request, no probe.
@@ -27,7 +35,10 @@ async fn log_in(server: &Server, options: Options) -> Client {
     client
 }
 
-async fn authenticate(client: &mut Client, user: &User) -> Result<(), pomerium_stand_in::client::Error> {
+async fn authenticate(
+    client: &mut Client,
+    user: &User,
+) -> Result<(), pomerium_stand_in::client::Error> {
     authenticate_with(client, "claw", &user.private, &user.certificate).await
 }
 
@@ -37,5 +48,8 @@ async fn authenticate_with(
     key: &PrivateKey,
     certificate: &[u8],
 ) -> Result<(), pomerium_stand_in::client::Error> {
-    client.authenticate(login_name, key, certificate).await?.success()
+    client
+        .authenticate(login_name, key, certificate)
+        .await?
+        .success()
 }

@@ -8,8 +8,14 @@ use crate::{log_in, run};
 
 async fn works(server: &Server, options: Options) {
     let mut client = log_in(server, options).await;
-    let output = client.exec_with_input("cat; echo err >&2; exit 3", b"some input").await.unwrap();
-    assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"some input"[..], &b"err\n"[..]));
+    let output = client
+        .exec_with_input("cat; echo err >&2; exit 3", b"some input")
+        .await
+        .unwrap();
+    assert_eq!(
+        (output.stdout.as_slice(), output.stderr.as_slice()),
+        (&b"some input"[..], &b"err\n"[..])
+    );
     assert_eq!(output.exit_status, Some(3));
     client.rekey().await.unwrap();
     assert_eq!(client.exec("exit 4").await.unwrap().exit_status, Some(4));
@@ -22,7 +28,12 @@ fn every_key_exchange_and_host_key() {
         for &kex in KexMethod::ALL {
             works(&server, Options::pomerium().kex(kex)).await;
         }
-        for host_key in ["ssh-ed25519", "rsa-sha2-256", "rsa-sha2-512", "ecdsa-sha2-nistp256"] {
+        for host_key in [
+            "ssh-ed25519",
+            "rsa-sha2-256",
+            "rsa-sha2-512",
+            "ecdsa-sha2-nistp256",
+        ] {
             works(&server, Options::pomerium().host_key(host_key)).await;
         }
     });
@@ -39,7 +50,11 @@ fn every_cipher_and_mac() {
             }
         }
         for &mac in Mac::ALL {
-            works(&server, Options::pomerium().cipher(Cipher::Aes256Ctr).mac(mac)).await;
+            works(
+                &server,
+                Options::pomerium().cipher(Cipher::Aes256Ctr).mac(mac),
+            )
+            .await;
         }
         let mut not_pomerium = Options::pomerium().cipher(Cipher::ChaCha20Poly1305);
         not_pomerium.config.version = "SSH-2.0-Other".into();
@@ -67,11 +82,17 @@ fn the_server_asks_for_new_keys_without_a_stray_packet() {
     run(async {
         let mut client = log_in(&server, Options::pomerium()).await;
         let output = client.exec("head -c 20000000 /dev/zero").await.unwrap();
-        assert_eq!((output.stdout.len(), output.exit_status), (20_000_000, Some(0)));
+        assert_eq!(
+            (output.stdout.len(), output.exit_status),
+            (20_000_000, Some(0))
+        );
         let input = vec![7; 20_000_000];
         let output = client.exec_with_input("wc -c", &input).await.unwrap();
         assert_eq!(output.stdout, b"20000000\n");
-        let output = client.exec_with_input("cat", &input[..5_000_000]).await.unwrap();
+        let output = client
+            .exec_with_input("cat", &input[..5_000_000])
+            .await
+            .unwrap();
         assert_eq!(output.stdout.len(), 5_000_000);
     });
 }

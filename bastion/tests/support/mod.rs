@@ -45,7 +45,10 @@ pub fn as_root() -> bool {
 }
 
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
 }
 
 /// Waits for a condition, looking often; panics with `what` when it does not come true.
@@ -69,7 +72,11 @@ impl Server {
     pub fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ca = generate(KeyKind::Ed25519, "test CA").unwrap();
-        fs::write(folder.path().join("ca.pub"), format!("{}\n", ca.public_key().to_openssh().unwrap())).unwrap();
+        fs::write(
+            folder.path().join("ca.pub"),
+            format!("{}\n", ca.public_key().to_openssh().unwrap()),
+        )
+        .unwrap();
         Self::start_in(folder, ca, config, environment)
     }
 
@@ -80,12 +87,21 @@ impl Server {
         // The account has to reach what it must not be able to change.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let ca = generate(KeyKind::Ed25519, "test CA").unwrap();
-        fs::write(folder.path().join("ca.pub"), format!("{}\n", ca.public_key().to_openssh().unwrap())).unwrap();
+        fs::write(
+            folder.path().join("ca.pub"),
+            format!("{}\n", ca.public_key().to_openssh().unwrap()),
+        )
+        .unwrap();
         Self::start_for(account, folder, ca, "", &[])
     }
 
     /// In a folder where `ca.pub` is, and host keys may be.
-    pub fn start_in(folder: TempDir, ca: PrivateKey, config: &str, environment: &[(&str, &str)]) -> Self {
+    pub fn start_in(
+        folder: TempDir,
+        ca: PrivateKey,
+        config: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         Self::start_for(&account(), folder, ca, config, environment)
     }
 
@@ -105,7 +121,12 @@ impl Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_bastion"))
             .arg("--config")
             .arg(&file)
-            .args(["--listen", "127.0.0.1:0", "--login", &format!("claw={account}")])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--login",
+                &format!("claw={account}"),
+            ])
             .arg("--trusted-user-ca-keys")
             .arg(folder.path().join("ca.pub"))
             .arg("--state-dir")
@@ -119,14 +140,22 @@ impl Server {
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                let event = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+                let event =
+                    serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
                 if send.send(event).is_err() {
                     return;
                 }
             }
         });
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { child, folder, address, ca, events, seen: Vec::new() };
+        let mut server = Self {
+            child,
+            folder,
+            address,
+            ca,
+            events,
+            seen: Vec::new(),
+        };
         let listening = server.event("listening", |_| true);
         server.address = listening["listening"][0].as_str().unwrap().parse().unwrap();
         server
@@ -141,9 +170,10 @@ impl Server {
         let deadline = Instant::now() + LIMIT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let event = self.events.recv_timeout(left).unwrap_or_else(|_| {
-                panic!("waited for the event {name}; saw {:#?}", self.seen)
-            });
+            let event = self
+                .events
+                .recv_timeout(left)
+                .unwrap_or_else(|_| panic!("waited for the event {name}; saw {:#?}", self.seen));
             self.seen.push(event.clone());
             if event["event"] == name && fits(&event) {
                 return event;
@@ -169,7 +199,11 @@ impl Server {
 
     /// The process of the gate.
     pub fn gate(&self) -> u32 {
-        wait_for("a gate", || children(self.pid()).into_iter().find(|&pid| command_line(pid).contains("gate")))
+        wait_for("a gate", || {
+            children(self.pid())
+                .into_iter()
+                .find(|&pid| command_line(pid).contains("gate"))
+        })
     }
 
     /// A user with a key and the certificate that Pomerium would mint for `claw`.
@@ -188,8 +222,20 @@ impl Server {
         command
             // ssh takes the first value that it is given: the test's come first.
             .args(arguments)
-            .args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"])
-            .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
+            .args([
+                "-F",
+                "none",
+                "-o",
+                "BatchMode=yes",
+                "-o",
+                "IdentitiesOnly=yes",
+            ])
+            .args([
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+            ])
             .args(["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=30"])
             .arg("-i")
             .arg(user.key())
@@ -224,11 +270,18 @@ impl Drop for Server {
 fn lay_down_host_keys(state: &Path) {
     static ONCE: std::sync::OnceLock<Vec<(String, String)>> = std::sync::OnceLock::new();
     let keys = ONCE.get_or_init(|| {
-        let kinds = [("ed25519", KeyKind::Ed25519), ("ecdsa", KeyKind::EcdsaP256), ("rsa", KeyKind::Rsa3072)];
+        let kinds = [
+            ("ed25519", KeyKind::Ed25519),
+            ("ecdsa", KeyKind::EcdsaP256),
+            ("rsa", KeyKind::Rsa3072),
+        ];
         kinds
             .map(|(name, kind)| {
                 let key = generate(kind, "test").unwrap();
-                (format!("ssh_host_{name}_key"), key.to_openssh(LineEnding::LF).unwrap().to_string())
+                (
+                    format!("ssh_host_{name}_key"),
+                    key.to_openssh(LineEnding::LF).unwrap().to_string(),
+                )
             })
             .to_vec()
     });
@@ -236,14 +289,24 @@ fn lay_down_host_keys(state: &Path) {
     fs::set_permissions(state, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     for (name, text) in keys {
         write_private(&state.join(name), text);
-        let public = PrivateKey::from_openssh(text).unwrap().public_key().to_openssh().unwrap();
+        let public = PrivateKey::from_openssh(text)
+            .unwrap()
+            .public_key()
+            .to_openssh()
+            .unwrap();
         fs::write(state.join(format!("{name}.pub")), format!("{public}\n")).unwrap();
     }
 }
 
 pub fn write_private(path: &Path, text: &str) {
     use std::os::unix::fs::OpenOptionsExt;
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }
 
@@ -265,9 +328,20 @@ impl User {
 
     pub fn with_certificate(private: PrivateKey, certificate: Vec<u8>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        write_private(&folder.path().join("key"), &private.to_openssh(LineEnding::LF).unwrap());
-        fs::write(folder.path().join("key-cert.pub"), to_openssh(&certificate, "test").unwrap()).unwrap();
-        Self { folder, private, certificate }
+        write_private(
+            &folder.path().join("key"),
+            &private.to_openssh(LineEnding::LF).unwrap(),
+        );
+        fs::write(
+            folder.path().join("key-cert.pub"),
+            to_openssh(&certificate, "test").unwrap(),
+        )
+        .unwrap();
+        Self {
+            folder,
+            private,
+            certificate,
+        }
     }
 
     pub fn key(&self) -> PathBuf {
@@ -281,7 +355,11 @@ impl User {
 
 /// Runs a command to its end, within the limit.
 pub fn output(command: &mut Command) -> Output {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     finish(child)
 }
 
@@ -304,25 +382,35 @@ pub fn text(bytes: &[u8]) -> String {
 }
 
 pub fn signal(pid: u32, name: &str) {
-    let _ = Command::new("kill").args(["-s", name, &pid.to_string()]).stderr(Stdio::null()).status();
+    let _ = Command::new("kill")
+        .args(["-s", name, &pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
 }
 
 /// The children of a process.
 pub fn children(pid: u32) -> Vec<u32> {
-    processes().into_iter().filter(|&(_, parent)| parent == pid).map(|(pid, _)| pid).collect()
+    processes()
+        .into_iter()
+        .filter(|&(_, parent)| parent == pid)
+        .map(|(pid, _)| pid)
+        .collect()
 }
 
 /// All processes with their parents.
 pub fn processes() -> Vec<(u32, u32)> {
     let folders = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let pids = folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid| Some((pid, status_field(pid, "PPid")?.parse().ok()?))).collect()
+    pids.filter_map(|pid| Some((pid, status_field(pid, "PPid")?.parse().ok()?)))
+        .collect()
 }
 
 /// A field of /proc/PID/status.
 pub fn status_field(pid: u32, name: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     Some(value.trim().to_owned())
 }
 
