@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Parser;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -242,7 +243,7 @@ impl Config {
                 return unusable("subsystem", value(), "a subsystem has a name and a command");
             }
             if let Some(words) = sftp::internal_sftp(command)
-                && sftp::Options::parse(words).is_err()
+                && sftp::Options::try_parse_from(words).is_err()
             {
                 return unusable("subsystem", value(), "the options of internal-sftp are -R, -u UMASK and -d DIR");
             }

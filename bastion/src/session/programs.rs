@@ -176,7 +176,7 @@ impl Order {
         let Some(words) = sftp::internal_sftp(command) else {
             return Self::command(setup, kind, command.as_bytes().to_owned());
         };
-        sftp::Options::parse(words.iter().copied()).map_err(|error| error.to_string())?;
+        // Options that it does not know are for itself to refuse, where the user sees why.
         let arguments = ["bastion", "sftp-server"].into_iter().chain(words).map(OsString::from).collect();
         Ok(Self { kind, file: spawn::OURSELVES.into(), arguments, original_command: None })
     }
@@ -235,4 +235,75 @@ impl Wired {
 /// Whether a variable's value can be given to a program at all.
 pub(super) fn is_c_string(value: &OsStr) -> bool {
     !value.as_bytes().contains(&0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::ipc::{ConnectionId, SessionTerms};
+    use crate::sys::account::Account;
+
+    fn setup(force_command: Option<&str>) -> SessionSetup {
+        let account = Account {
+            name: "claw".into(),
+            uid: 1000,
+            gid: 1000,
+            groups: vec![1000],
+            home: "/home/claw".into(),
+            shell: "/bin/bash".into(),
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], 22));
+        let subsystem = [("sftp", "internal-sftp -u 027"), ("netconf", "/usr/bin/netconf --fast")];
+        SessionSetup {
+            account,
+            connection: ConnectionId(1),
+            peer: address,
+            local: address,
+            terms: SessionTerms { pty: true, port_forwarding: true, agent_forwarding: true },
+            force_command: force_command.map(str::to_owned),
+            subsystem: BTreeMap::from(subsystem.map(|(name, command)| (name.into(), command.into()))),
+            accept_env: Vec::new(),
+            environment: Vec::new(),
+            terminal_group: None,
+            no_new_privileges: false,
+        }
+    }
+
+    fn order(force_command: Option<&str>, program: Program) -> (String, Vec<OsString>, Option<OsString>) {
+        let order = Order::new(&setup(force_command), program).unwrap();
+        (order.file.display().to_string(), order.arguments, order.original_command)
+    }
+
+    #[test]
+    fn a_subsystem_is_its_command() {
+        let subsystem = |name: &str| Program::Subsystem(name.to_owned());
+        let (file, arguments, _) = order(None, subsystem("sftp"));
+        assert_eq!(file, spawn::OURSELVES);
+        assert_eq!(arguments, ["bastion", "sftp-server", "-u", "027"]);
+        let (file, arguments, _) = order(None, subsystem("netconf"));
+        assert_eq!(file, "/bin/bash");
+        assert_eq!(arguments, ["bash", "-c", "/usr/bin/netconf --fast"]);
+        let refused = Order::new(&setup(None), subsystem("n\0pe")).err().unwrap();
+        assert_eq!(refused, "there is no subsystem 'n\\u{0}pe'");
+    }
+
+    #[test]
+    fn a_forced_command_takes_the_place_of_everything() {
+        for (program, original) in [
+            (Program::Shell, None),
+            (Program::Exec(b"id".into()), Some("id")),
+            (Program::Subsystem("sftp".into()), Some("sftp")),
+        ] {
+            let (file, arguments, asked) = order(Some("internal-sftp -R"), program.clone());
+            assert_eq!(file, spawn::OURSELVES);
+            assert_eq!(arguments, ["bastion", "sftp-server", "-R"]);
+            assert_eq!(asked, original.map(OsString::from));
+            let (_, arguments, asked) = order(Some("/bin/date"), program);
+            assert_eq!(arguments, ["bash", "-c", "/bin/date"]);
+            assert_eq!(asked, original.map(OsString::from));
+        }
+    }
 }

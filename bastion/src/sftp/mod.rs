@@ -25,6 +25,6 @@ mod server;
 mod status;
 
 pub use attributes::Attributes;
-pub use options::{Options, UnknownOption, internal_sftp};
+pub use options::{Options, internal_sftp};
 pub use server::{SftpError, run};
 pub use status::{Status, StatusCode};

@@ -217,3 +217,58 @@ fn data_header(id: u32, length: u32) -> [u8; DATA_HEADER] {
     );
     [a, b, c, d, 103, e, f, g, h, i, j, k, l]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_has_its_code_its_sentence_and_no_language() {
+        let mut bytes = Vec::new();
+        encode(7, &Reply::Status(Status::EOF), &mut bytes);
+        let expected = b"\0\0\0\x1c\x65\0\0\0\x07\0\0\0\x01\0\0\0\x0bEnd of file\0\0\0\0";
+        assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn data_is_read_into_its_reply() {
+        let mut replies = Replies::new();
+        replies.add(1, &Reply::Handle([0, 0, 0, 5]));
+        let before = replies.as_bytes().len();
+        replies
+            .data(2, 10, |room| {
+                assert_eq!(room.len(), 10);
+                room[..2].copy_from_slice(b"hi");
+                Ok(2)
+            })
+            .unwrap();
+        assert_eq!(
+            &replies.as_bytes()[before..],
+            b"\0\0\0\x0b\x67\0\0\0\x02\0\0\0\x02hi"
+        );
+        assert_eq!(replies.data(3, 10, |_| Ok(0)), Err(Status::EOF));
+        assert_eq!(replies.as_bytes().len(), before + 15);
+    }
+
+    #[test]
+    fn there_is_room_for_the_largest_reply_until_there_are_enough() {
+        let mut replies = Replies::new();
+        while !replies.are_enough() {
+            let before = replies.as_bytes().len();
+            replies.add(1, &Reply::Extended(vec![0; 40_000]));
+            assert_eq!(replies.as_bytes().len(), before + 40_009);
+        }
+        let mut replies = Replies::new();
+        replies.add(1, &Reply::Extended(vec![0; ENOUGH - 10]));
+        assert!(!replies.are_enough());
+        replies.add(2, &Reply::Extended(vec![0; MAX_PACKET - 5]));
+        assert_eq!(replies.as_bytes().len(), ENOUGH - 1 + 4 + MAX_PACKET);
+    }
+
+    #[test]
+    fn a_reply_of_more_than_a_packet_is_a_failure() {
+        let mut replies = Replies::new();
+        replies.add(1, &Reply::Extended(vec![0; MAX_PACKET - 4]));
+        assert_eq!(replies.as_bytes().get(4), Some(&101));
+    }
+}
