@@ -8,10 +8,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Parser;
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::ipc::{Limits, SessionTerms};
+use crate::sftp;
 
 /// Read when `--config` is not given, if it is there.
 pub const DEFAULT_FILE: &str = "/etc/bastion/bastion.toml";
@@ -36,6 +38,8 @@ pub struct Config {
     pub gate_user: String,
     /// Whether to serve where the kernel cannot put up the whole fence around the gate.
     pub sandbox: Sandbox,
+    /// Subsystems by name, and the command of each; `internal-sftp` is bastion's own SFTP server.
+    pub subsystem: BTreeMap<String, String>,
     /// Variables that a client may set; `*` and `?` are wildcards.
     pub accept_env: Vec<String>,
     /// Variables of bastion's own environment that every program gets; wildcards as above.
@@ -156,6 +160,7 @@ impl Default for Config {
             log_format: LogFormat::default(),
             gate_user: "bastion".into(),
             sandbox: Sandbox::default(),
+            subsystem: BTreeMap::from([("sftp".into(), "internal-sftp".into())]),
             accept_env: words(&["LANG", "LC_*", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR"]),
             pass_env: words(&["TZ", "OPENCLAW_*", "POMERIUM_CLUSTER_DOMAIN", "NODE_EXTRA_CA_CERTS", "NODE_OPTIONS"]),
             set_env: BTreeMap::new(),
@@ -239,6 +244,17 @@ impl Config {
         if !(1 << 20..=16 << 30).contains(&self.rekey_limit) {
             return unusable("rekey_limit", self.rekey_limit.to_string(), "give 1 MiB to 16 GiB, in bytes");
         }
+        for (name, command) in &self.subsystem {
+            let value = || format!("{{ {name} = {command:?} }}");
+            if name.is_empty() || command.trim().is_empty() || command.contains('\0') {
+                return unusable("subsystem", value(), "a subsystem has a name and a command");
+            }
+            if let Some(words) = sftp::internal_sftp(command)
+                && sftp::Options::try_parse_from(words).is_err()
+            {
+                return unusable("subsystem", value(), "the options of internal-sftp are -R, -u UMASK and -d DIR");
+            }
+        }
         for (key, value) in [
             ("max_auth_tries", u64::from(self.max_auth_tries)),
             ("max_startups", self.max_startups as u64),
@@ -309,6 +325,14 @@ mod tests {
     }
 
     #[test]
+    fn a_subsystem_is_a_name_and_a_command() {
+        let config = Config::parse("subsystem = { sftp = \"/usr/lib/openssh/sftp-server -R\" }").unwrap();
+        assert_eq!(config.subsystem["sftp"], "/usr/lib/openssh/sftp-server -R");
+        assert!(config.check().is_ok());
+        assert_eq!(Config::default().subsystem["sftp"], "internal-sftp");
+    }
+
+    #[test]
     fn the_command_line_wins() {
         let overrides = Overrides { logins: vec![("a".into(), "b".into())], ..Overrides::default() };
         let config = Config::load(None, overrides).unwrap();
@@ -319,6 +343,11 @@ mod tests {
     fn nonsense_is_refused_with_a_remedy() {
         let mut config = Config { logins: BTreeMap::new(), ..Config::default() };
         assert!(config.check().unwrap_err().to_string().contains("name one"));
+        for command in ["", " ", "internal-sftp -P remove", "a\0b"] {
+            let subsystem = BTreeMap::from([("sftp".into(), command.into())]);
+            config = Config { subsystem, ..Config::default() };
+            assert!(config.check().unwrap_err().to_string().starts_with("subsystem = "), "{command}");
+        }
         config = Config { max_sessions: 0, ..Config::default() };
         assert!(config.check().unwrap_err().to_string().contains("max_sessions = 0"));
     }

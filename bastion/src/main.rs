@@ -26,6 +26,8 @@ enum Command {
     Gate,
     #[command(hide = true)]
     Session,
+    #[command(hide = true)]
+    SftpServer(bastion::sftp::Options),
 }
 
 /// What to serve; each wins over the configuration.
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Some(Command::CheckConfig(serve)) => check_config(serve),
         Some(Command::Gate) => bastion::gate::run().map_err(Into::into),
         Some(Command::Session) => bastion::session::run().map_err(Into::into),
+        Some(Command::SftpServer(options)) => bastion::sftp::run(&options).map_err(Into::into),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

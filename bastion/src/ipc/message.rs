@@ -1,5 +1,6 @@
 //! What the parts say to each other.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -219,6 +220,8 @@ pub struct SessionSetup {
     pub terms: SessionTerms,
     /// The only command there is, whatever is asked for (force-command).
     pub force_command: Option<String>,
+    /// Subsystems by name, and the command of each.
+    pub subsystem: BTreeMap<String, String>,
     /// Names of variables that the client may set; `*` and `?` are wildcards.
     pub accept_env: Vec<String>,
     /// Variables that every program gets.

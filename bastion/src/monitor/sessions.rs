@@ -19,6 +19,7 @@ use crate::sys::{socket, spawn};
 /// The sessions that run, and what each of them gets.
 pub(super) struct Sessions {
     running: HashMap<Pid, Running>,
+    subsystem: BTreeMap<String, String>,
     accept_env: Vec<String>,
     environment: Vec<(String, String)>,
     no_new_privileges: bool,
@@ -36,6 +37,7 @@ impl Sessions {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             running: HashMap::new(),
+            subsystem: config.subsystem.clone(),
             accept_env: config.accept_env.clone(),
             environment: container_environment(config, own_environment()),
             no_new_privileges: config.no_new_privileges,
@@ -89,6 +91,7 @@ impl Sessions {
                 agent_forwarding: permissions.agent_forwarding(),
             },
             force_command: permissions.force_command().map(str::to_owned),
+            subsystem: self.subsystem.clone(),
             accept_env: self.accept_env.clone(),
             environment: self.environment.clone(),
             terminal_group: self.terminal_group,
