@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::forward::{ForwardAnswer, ForwardEvent, ForwardOrder};
+use crate::policy::forwarding::ForwardingRules;
 use crate::policy::{Proof, Rules};
 use crate::sys::account::Account;
 use crate::sys::pty::WindowSize;
@@ -215,6 +217,8 @@ pub struct SessionSetup {
     pub local: SocketAddr,
     /// What the certificate and the configuration permit, both.
     pub terms: SessionTerms,
+    /// What may be forwarded, if forwarding is permitted at all.
+    pub forwarding: ForwardingRules,
     /// The only command there is, whatever is asked for (force-command).
     pub force_command: Option<String>,
     /// Names of variables that the client may set; `*` and `?` are wildcards.
@@ -248,6 +252,8 @@ pub enum SessionEvent {
         /// How.
         end: ProgramEnd,
     },
+    /// Something was forwarded, or not.
+    Forward(ForwardEvent),
 }
 
 /// What kind of program was asked for.
@@ -297,6 +303,8 @@ pub enum ToSession {
         /// The channel.
         channel: ChannelNumber,
     },
+    /// Forward something.
+    Forward(ForwardOrder),
 }
 
 /// What to start.
@@ -345,6 +353,8 @@ pub enum FromSession {
         /// How.
         end: ProgramEnd,
     },
+    /// The answer to an order to forward something.
+    Forward(ForwardAnswer),
 }
 
 /// The descriptors that come with a started program.
