@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::forward::{ForwardAnswer, ForwardEvent, ForwardOrder};
+use crate::policy::forwarding::ForwardingRules;
 use crate::policy::{Proof, Rules};
 use crate::sys::account::Account;
 use crate::sys::pty::WindowSize;
@@ -218,6 +220,8 @@ pub struct SessionSetup {
     pub local: SocketAddr,
     /// What the certificate and the configuration permit, both.
     pub terms: SessionTerms,
+    /// What may be forwarded, if forwarding is permitted at all.
+    pub forwarding: ForwardingRules,
     /// The only command there is, whatever is asked for (force-command).
     pub force_command: Option<String>,
     /// Subsystems by name, and the command of each.
@@ -253,6 +257,8 @@ pub enum SessionEvent {
         /// How.
         end: ProgramEnd,
     },
+    /// Something was forwarded, or not.
+    Forward(ForwardEvent),
 }
 
 /// What kind of program was asked for.
@@ -302,6 +308,8 @@ pub enum ToSession {
         /// The channel.
         channel: ChannelNumber,
     },
+    /// Forward something.
+    Forward(ForwardOrder),
 }
 
 /// What to start.
@@ -350,6 +358,8 @@ pub enum FromSession {
         /// How.
         end: ProgramEnd,
     },
+    /// The answer to an order to forward something.
+    Forward(ForwardAnswer),
 }
 
 /// The descriptors that come with a started program.

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::sys::signal::Signal;
@@ -90,6 +90,12 @@ impl Programs {
             started: if pty.is_some() { Started::Terminal } else { Started::Pipes },
             descriptors: wired.ours,
         })
+    }
+
+    /// Tells programs that are started from now on where the user's agent is.
+    pub(super) fn set_agent(&mut self, socket: &Path) {
+        let socket = socket.to_string_lossy().into_owned();
+        self.setup.environment.push(("SSH_AUTH_SOCK".into(), socket));
     }
 
     /// Tells a channel's terminal its new size. Without one, nothing is to be done.
