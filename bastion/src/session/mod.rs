@@ -20,7 +20,7 @@ use crate::ipc::{
     FromSession, Link, LinkError, ProgramEnd, SessionEvent, SessionSetup, ToSession,
 };
 use crate::sys::signals::Signals;
-use crate::sys::{process, spawn};
+use crate::sys::{process, sandbox, spawn};
 use programs::Programs;
 
 /// How long the monitor may take to say what this session is for, and any part to take a message.
@@ -66,6 +66,10 @@ pub fn run() -> Result<(), SessionError> {
     let setup = first_message(&monitor)?;
     if setup.no_new_privileges {
         process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
+    }
+    if !setup.permit_network {
+        sandbox::forbid_network()
+            .map_err(|error| system("forbid the network")(std::io::Error::other(error)))?;
     }
     let mut session = Session { monitor, gate, programs: Programs::new(setup) };
     let outcome = session.serve(&signals);
