@@ -9,4 +9,5 @@ mod make;
 mod private_key;
 mod public_keys;
 mod reference;
+mod sandbox;
 mod show;
