@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod certificate;
+mod damaged_certificate;
 mod inspect;
 mod issue;
 mod make;
@@ -11,3 +12,4 @@ mod public_keys;
 mod reference;
 mod sandbox;
 mod show;
+mod trusted_ca;

@@ -117,21 +117,36 @@ mod tests {
         let request = |kind: &str| Writer::message(98).u32(0).string(kind).bool(true);
         let rows = [
             (Writer::message(94).u32(0).string("x"), Ok(())),
-            (Writer::message(94).u32(0).string("x").u8(0), Err(Malformed::Trailing(1))),
+            (
+                Writer::message(94).u32(0).string("x").u8(0),
+                Err(Malformed::Trailing(1)),
+            ),
             (Writer::message(94).u32(0), Err(Malformed::Short)),
             (open("session"), Ok(())),
             (open("session").u8(0), Err(Malformed::Trailing(1))),
             (open("auth-agent@openssh.com").u8(0), Ok(())),
-            (open("direct-tcpip").string("h").u32(1).string("o"), Err(Malformed::Short)),
-            (open("direct-tcpip").string("h").u32(1).string("o").u32(2), Ok(())),
+            (
+                open("direct-tcpip").string("h").u32(1).string("o"),
+                Err(Malformed::Short),
+            ),
+            (
+                open("direct-tcpip").string("h").u32(1).string("o").u32(2),
+                Ok(()),
+            ),
             (request("shell"), Ok(())),
             (request("shell").u8(0), Err(Malformed::Trailing(1))),
             (request("exit-status").u32(0), Ok(())),
-            (Writer::message(51).string("publickey,").bool(false), Err(Malformed::NameList)),
+            (
+                Writer::message(51).string("publickey,").bool(false),
+                Err(Malformed::NameList),
+            ),
             (Writer::message(51).string("").bool(false), Ok(())),
             (Writer::message(52).u8(0), Err(Malformed::Trailing(1))),
             (Writer::message(7).u32(1).string("a").string("b"), Ok(())),
-            (Writer::message(7).u32(2).string("a").string("b"), Err(Malformed::Short)),
+            (
+                Writer::message(7).u32(2).string("a").string("b"),
+                Err(Malformed::Short),
+            ),
             (Writer::message(250).u32(7), Ok(())),
         ];
         for (writer, expected) in rows {

@@ -94,7 +94,11 @@ pub(super) enum Sealer {
     Clear,
     ChaCha(chacha::SealingKey),
     Gcm(Gcm),
-    Ctr { cipher: StreamingEncryptingKey, mac: hmac::Key, scratch: Vec<u8> },
+    Ctr {
+        cipher: StreamingEncryptingKey,
+        mac: hmac::Key,
+        scratch: Vec<u8>,
+    },
 }
 
 impl Sealer {
@@ -106,7 +110,11 @@ impl Sealer {
                 let (key, iv) = keys.ctr()?;
                 let context = EncryptionContext::Iv128(iv.into());
                 let cipher = StreamingEncryptingKey::less_safe_ctr(key, context)?;
-                Self::Ctr { cipher, mac: keys.hmac()?, scratch: Vec::new() }
+                Self::Ctr {
+                    cipher,
+                    mac: keys.hmac()?,
+                    scratch: Vec::new(),
+                }
             }
         })
     }
@@ -142,11 +150,19 @@ impl Sealer {
             }
             Self::Gcm(gcm) => {
                 let nonce = gcm.next_nonce();
-                let (length, body) = packet.split_first_chunk_mut::<LENGTH_LEN>().ok_or(Inauthentic)?;
-                let tag = gcm.key.seal_in_place_separate_tag(nonce, Aad::from(*length), body)?;
+                let (length, body) = packet
+                    .split_first_chunk_mut::<LENGTH_LEN>()
+                    .ok_or(Inauthentic)?;
+                let tag = gcm
+                    .key
+                    .seal_in_place_separate_tag(nonce, Aad::from(*length), body)?;
                 buffer.extend_from_slice(tag.as_ref());
             }
-            Self::Ctr { cipher, mac, scratch } => {
+            Self::Ctr {
+                cipher,
+                mac,
+                scratch,
+            } => {
                 let body = packet.get_mut(LENGTH_LEN..).ok_or(Inauthentic)?;
                 scratch.resize(body.len() + 16, 0);
                 let written = cipher.update(body, scratch)?.written().len();
@@ -165,7 +181,12 @@ pub(super) enum Opener {
     Clear,
     ChaCha(chacha::OpeningKey),
     Gcm(Gcm),
-    Ctr { cipher: StreamingDecryptingKey, mac: hmac::Key, tag_len: usize, scratch: Vec<u8> },
+    Ctr {
+        cipher: StreamingDecryptingKey,
+        mac: hmac::Key,
+        tag_len: usize,
+        scratch: Vec<u8>,
+    },
 }
 
 impl Opener {
@@ -179,7 +200,12 @@ impl Opener {
                 let cipher = StreamingDecryptingKey::ctr(key, context)?;
                 let mac = keys.hmac()?;
                 let tag_len = mac.algorithm().tag_len();
-                Self::Ctr { cipher, mac, tag_len, scratch: Vec::new() }
+                Self::Ctr {
+                    cipher,
+                    mac,
+                    tag_len,
+                    scratch: Vec::new(),
+                }
             }
         })
     }
@@ -212,7 +238,10 @@ impl Opener {
 
     /// Opens `packet_length || ciphertext || tag` in place.
     pub(super) fn open(&mut self, sequence: u32, packet: &mut [u8]) -> Result<(), Inauthentic> {
-        let sealed_len = packet.len().checked_sub(self.tag_len()).ok_or(Inauthentic)?;
+        let sealed_len = packet
+            .len()
+            .checked_sub(self.tag_len())
+            .ok_or(Inauthentic)?;
         let (sealed, tag) = packet.split_at_mut_checked(sealed_len).ok_or(Inauthentic)?;
         match self {
             Self::Clear => {}
@@ -222,10 +251,18 @@ impl Opener {
             }
             Self::Gcm(gcm) => {
                 let nonce = gcm.next_nonce();
-                let (length, body) = sealed.split_first_chunk_mut::<LENGTH_LEN>().ok_or(Inauthentic)?;
-                gcm.key.open_in_place_separate_tag(nonce, Aad::from(*length), tag, body, )?;
+                let (length, body) = sealed
+                    .split_first_chunk_mut::<LENGTH_LEN>()
+                    .ok_or(Inauthentic)?;
+                gcm.key
+                    .open_in_place_separate_tag(nonce, Aad::from(*length), tag, body)?;
             }
-            Self::Ctr { cipher, mac, scratch, .. } => {
+            Self::Ctr {
+                cipher,
+                mac,
+                scratch,
+                ..
+            } => {
                 if !constant_time_eq(etm(mac, sequence, sealed).sign().as_ref(), tag) {
                     return Err(Inauthentic);
                 }

@@ -7,7 +7,7 @@
 mod algorithm;
 mod cipher;
 mod exchange;
-pub mod host_key;
+mod host_key;
 mod io;
 mod kex;
 mod kexinit;
@@ -18,10 +18,11 @@ mod version;
 
 pub use algorithm::{Cipher, KexMethod, Mac};
 pub use host_key::HostKeys;
-pub use kexinit::{Agreed, EXT_INFO, KexInit, STRICT_KEX};
+pub use kexinit::{Agreed, Direction, EXT_INFO, KexInit, Lists, STRICT_KEX};
 pub use packet::{Forgery, MAX_PACKET_LENGTH, MIN_PACKET_LENGTH};
 
 use crate::message::*;
+use crate::signing::SignatureError;
 use crate::strict::Violation;
 use bytes::Bytes;
 use cipher::{Opener, Sealer};
@@ -65,7 +66,7 @@ pub enum Error {
     InvalidShare(#[from] kex::InvalidShare),
     /// The server's key or signature is wrong.
     #[error(transparent)]
-    HostKey(#[from] host_key::HostKeyError),
+    Signature(#[from] SignatureError),
     /// The peer chose what we offer, but cannot do.
     #[error("{0} is offered, as Pomerium does, but not implemented here")]
     NotImplemented(String),
@@ -111,7 +112,10 @@ impl Config {
         Self {
             version: "SSH-2.0-Envoy".to_owned(),
             offer: KexInit::pomerium(host_key_algorithms),
-            markers: vec!["ext-info-c".to_owned(), "kex-strict-c-v00@openssh.com".to_owned()],
+            markers: vec![
+                "ext-info-c".to_owned(),
+                "kex-strict-c-v00@openssh.com".to_owned(),
+            ],
             host_keys: Arc::default(),
             pomerium_rules: true,
             rekey_after: None,
@@ -122,7 +126,10 @@ impl Config {
     /// As Pomerium's server is towards its users.
     pub fn server(host_keys: Arc<HostKeys>) -> Self {
         Self {
-            markers: vec!["ext-info-s".to_owned(), "kex-strict-s-v00@openssh.com".to_owned()],
+            markers: vec![
+                "ext-info-s".to_owned(),
+                "kex-strict-s-v00@openssh.com".to_owned(),
+            ],
             offer: KexInit::pomerium(host_keys.algorithms()),
             host_keys,
             ..Self::client(Vec::new())
@@ -167,6 +174,7 @@ pub struct Transport {
     /// Messages that wait for the end of a key exchange.
     held: VecDeque<Vec<u8>>,
     held_bytes: usize,
+    read_end: Option<io::ReadEnd>,
 }
 
 impl Transport {
@@ -267,10 +275,11 @@ impl Transport {
         aws_lc_rs::rand::fill(&mut ours.cookie).map_err(|_| cipher::Inauthentic)?;
         if self.session_id.is_none() {
             // OpenSSH PROTOCOL section 1.9: markers count in the first KEXINIT only.
-            ours.kex_algorithms.extend(self.config.markers.iter().cloned());
+            ours.kex_algorithms
+                .extend(self.config.markers.iter().cloned());
         }
         self.outbound.push(&[&ours.encode()], Forgery::default())?;
-        self.exchange = Exchange::InitSent(ours);
+        self.exchange = Exchange::InitSent(Box::new(ours));
         self.exchange_deadline = Some(Instant::now() + self.config.exchange_limit);
         Ok(())
     }
@@ -285,10 +294,15 @@ impl Transport {
         let Some(agreed) = self.agreed.as_ref().filter(|_| !self.in_exchange()) else {
             return Ok(());
         };
-        let sent = self.outbound.bytes_sealed >= limit(agreed.direction(self.role, true).0);
-        let received = self.inbound.bytes_opened >= limit(agreed.direction(self.role, false).0);
+        let sent = self.outbound.bytes_sealed >= limit(&agreed.direction(self.role, true).cipher);
+        let received =
+            self.inbound.bytes_opened >= limit(&agreed.direction(self.role, false).cipher);
         let packets = self.outbound.sequence > PACKETS || self.inbound.sequence > PACKETS;
-        if sent || received || packets { self.start_exchange() } else { Ok(()) }
+        if sent || received || packets {
+            self.start_exchange()
+        } else {
+            Ok(())
+        }
     }
 
     /// The next event among the bytes received so far.
@@ -330,8 +344,13 @@ impl Transport {
     fn stray(&self, violation: Violation, payload: &[u8]) -> Result<Option<Event>, Error> {
         match payload.first() {
             Some(&SSH_MSG_DISCONNECT) => {
-                let malformed = |source| Violation::Malformed { number: SSH_MSG_DISCONNECT, source };
-                Err(Error::Disconnected(Disconnect::parse(payload).map_err(malformed)?))
+                let malformed = |source| Violation::Malformed {
+                    number: SSH_MSG_DISCONNECT,
+                    source,
+                };
+                Err(Error::Disconnected(
+                    Disconnect::parse(payload).map_err(malformed)?,
+                ))
             }
             Some(&(SSH_MSG_IGNORE | SSH_MSG_DEBUG | SSH_MSG_UNIMPLEMENTED))
                 if !self.config.pomerium_rules && !self.strict_kex =>
@@ -343,7 +362,10 @@ impl Transport {
     }
 
     fn take_kexinit(&mut self, payload: &[u8]) -> Result<Option<Event>, Error> {
-        let malformed = |source| Violation::Malformed { number: SSH_MSG_KEXINIT, source };
+        let malformed = |source| Violation::Malformed {
+            number: SSH_MSG_KEXINIT,
+            source,
+        };
         let theirs = KexInit::parse(payload).map_err(malformed)?;
         self.start_exchange()?;
         if self.session_id.is_none() {
@@ -364,8 +386,11 @@ impl Transport {
         };
         // Pomerium hashes what it makes of the message when it encodes it again (pomerium/
         // envoy-custom kex.cc), which differs for a boolean that is neither 0 nor 1.
-        let counted =
-            if self.config.pomerium_rules { theirs.encode() } else { payload.to_vec() };
+        let counted = if self.config.pomerium_rules {
+            theirs.encode()
+        } else {
+            payload.to_vec()
+        };
         let method = Method::start(self.role, &ours, &theirs, counted)?;
         if let Some(init) = method.init() {
             self.outbound.push(&[&init], Forgery::default())?;
@@ -396,7 +421,8 @@ impl Transport {
         let session_id = self.session_id.as_deref().unwrap_or(&keys.hash);
         let sending = keys.direction(&agreed, session_id, self.role, true)?;
         let receiving = keys.direction(&agreed, session_id, self.role, false)?;
-        self.outbound.push(&[&[SSH_MSG_NEWKEYS]], Forgery::default())?;
+        self.outbound
+            .push(&[&[SSH_MSG_NEWKEYS]], Forgery::default())?;
         self.outbound.sealer = Sealer::new(&sending)?;
         self.outbound.bytes_sealed = 0;
         if self.strict_kex {
@@ -424,11 +450,15 @@ impl Transport {
         }
         self.exchange_deadline = None;
         self.exchanges += 1;
-        while !self.in_exchange() && let Some(message) = self.held.pop_front() {
+        while !self.in_exchange()
+            && let Some(message) = self.held.pop_front()
+        {
             self.held_bytes -= message.len();
             self.outbound.push(&[&message], Forgery::default())?;
             self.rekey_when_due()?;
         }
-        Ok(Some(Event::Keyed { initial: self.exchanges == 1 }))
+        Ok(Some(Event::Keyed {
+            initial: self.exchanges == 1,
+        }))
     }
 }
