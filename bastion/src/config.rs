@@ -51,6 +51,8 @@ pub struct Config {
     pub path: String,
     /// Whether programs may gain privileges (set-uid programs such as sudo).
     pub no_new_privileges: bool,
+    /// Whether programs may open network sockets; if not, Unix sockets are all they have.
+    pub permit_network: bool,
     /// Whether terminals may be asked for.
     pub permit_tty: bool,
     /// Whether TCP and Unix sockets may be forwarded.
@@ -185,6 +187,7 @@ impl Default for Config {
             set_env: BTreeMap::new(),
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
             no_new_privileges: false,
+            permit_network: true,
             permit_tty: true,
             allow_tcp_forwarding: true,
             permit_open: forwarding.permit_open,

@@ -234,6 +234,8 @@ pub struct SessionSetup {
     pub terminal_group: Option<u32>,
     /// Forbid programs that gain privileges (sudo).
     pub no_new_privileges: bool,
+    /// Let programs open network sockets.
+    pub permit_network: bool,
 }
 
 /// What a session tells the monitor, for the audit log.

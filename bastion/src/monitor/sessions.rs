@@ -25,6 +25,7 @@ pub(super) struct Sessions {
     accept_env: Vec<String>,
     environment: Vec<(String, String)>,
     no_new_privileges: bool,
+    permit_network: bool,
     terminal_group: Option<u32>,
 }
 
@@ -44,6 +45,7 @@ impl Sessions {
             accept_env: config.accept_env.clone(),
             environment: container_environment(config, own_environment()),
             no_new_privileges: config.no_new_privileges,
+            permit_network: config.permit_network,
             terminal_group: terminal_group(),
         }
     }
@@ -100,6 +102,7 @@ impl Sessions {
             environment: self.environment.clone(),
             terminal_group: self.terminal_group,
             no_new_privileges: self.no_new_privileges,
+            permit_network: self.permit_network,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::ipc::{
     FromSession, Link, LinkError, ProgramEnd, SessionEvent, SessionSetup, ToSession,
 };
 use crate::sys::signals::Signals;
-use crate::sys::{process, spawn};
+use crate::sys::{process, sandbox, spawn};
 use forward::{Forwarding, Outcome};
 use programs::Programs;
 
@@ -68,6 +68,10 @@ pub fn run() -> Result<(), SessionError> {
     let setup = first_message(&monitor)?;
     if setup.no_new_privileges {
         process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
+    }
+    if !setup.permit_network {
+        sandbox::forbid_network()
+            .map_err(|error| system("forbid the network")(std::io::Error::other(error)))?;
     }
     let forwarding = Forwarding::new(&setup);
     let mut session = Session { monitor, gate, forwarding, programs: Programs::new(setup) };

@@ -10,5 +10,6 @@ mod make;
 mod private_key;
 mod public_keys;
 mod reference;
+mod sandbox;
 mod show;
 mod trusted_ca;
