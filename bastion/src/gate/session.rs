@@ -144,6 +144,8 @@ async fn listen(
             FromSession::Forward(answer) => connector.hear(answer, descriptors),
         }
     }
+    // Whoever waits for news waits in vain.
+    *lock(&programs) = Programs::default();
     gone.await;
 }
 

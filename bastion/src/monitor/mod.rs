@@ -183,6 +183,7 @@ impl Monitor {
     }
 
     fn keep_gate_running(&mut self) -> Result<(), MonitorError> {
+        self.gate.hurry();
         if self.stopping.is_none() && self.gate.should_start() {
             let setup = self.gate_setup()?;
             self.gate.start(setup)?;

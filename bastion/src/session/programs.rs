@@ -250,6 +250,7 @@ mod tests {
 
     use super::*;
     use crate::ipc::{ConnectionId, SessionTerms};
+    use crate::policy::forwarding::ForwardingRules;
     use crate::sys::account::Account;
 
     fn setup(force_command: Option<&str>) -> SessionSetup {
@@ -275,6 +276,8 @@ mod tests {
             environment: Vec::new(),
             terminal_group: None,
             no_new_privileges: false,
+            permit_network: true,
+            forwarding: ForwardingRules::default(),
         }
     }
 
