@@ -8,11 +8,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Parser;
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::ipc::{Limits, SessionTerms};
 use crate::policy::forwarding::{EndpointPattern, ForwardingRules, GatewayPorts};
+use crate::sftp;
 
 /// Read when `--config` is not given, if it is there.
 pub const DEFAULT_FILE: &str = "/etc/bastion/bastion.toml";
@@ -37,6 +39,8 @@ pub struct Config {
     pub gate_user: String,
     /// Whether to serve where the kernel cannot put up the whole fence around the gate.
     pub sandbox: Sandbox,
+    /// Subsystems by name, and the command of each; `internal-sftp` is bastion's own SFTP server.
+    pub subsystem: BTreeMap<String, String>,
     /// Variables that a client may set; `*` and `?` are wildcards.
     pub accept_env: Vec<String>,
     /// Variables of bastion's own environment that every program gets; wildcards as above.
@@ -47,6 +51,8 @@ pub struct Config {
     pub path: String,
     /// Whether programs may gain privileges (set-uid programs such as sudo).
     pub no_new_privileges: bool,
+    /// Whether programs may open network sockets; if not, Unix sockets are all they have.
+    pub permit_network: bool,
     /// Whether terminals may be asked for.
     pub permit_tty: bool,
     /// Whether TCP and Unix sockets may be forwarded.
@@ -81,6 +87,9 @@ pub struct Config {
     pub max_connections: usize,
     /// Channels of one connection.
     pub max_sessions: usize,
+    /// Bytes in one direction after which bastion asks for new keys. Clients ask before that; this
+    /// comes before a cipher's packet counter can wrap.
+    pub rekey_limit: u64,
     /// After this time without a sign of the client it is asked for one; "0s": never.
     #[serde(deserialize_with = "duration")]
     pub client_alive_interval: Duration,
@@ -172,11 +181,13 @@ impl Default for Config {
             log_format: LogFormat::default(),
             gate_user: "bastion".into(),
             sandbox: Sandbox::default(),
+            subsystem: BTreeMap::from([("sftp".into(), "internal-sftp".into())]),
             accept_env: words(&["LANG", "LC_*", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR"]),
             pass_env: words(&["TZ", "OPENCLAW_*", "POMERIUM_CLUSTER_DOMAIN", "NODE_EXTRA_CA_CERTS", "NODE_OPTIONS"]),
             set_env: BTreeMap::new(),
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
             no_new_privileges: false,
+            permit_network: true,
             permit_tty: true,
             allow_tcp_forwarding: true,
             permit_open: forwarding.permit_open,
@@ -191,6 +202,7 @@ impl Default for Config {
             max_startups: 100,
             max_connections: 4000,
             max_sessions: 100,
+            rekey_limit: 16 << 30,
             client_alive_interval: Duration::ZERO,
             client_alive_count_max: 3,
             shutdown_grace_time: Duration::from_secs(5),
@@ -257,6 +269,20 @@ impl Config {
         if let Some(name) = self.set_env.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
             return unusable("set_env", format!("{name:?}"), "that is no variable's name");
         }
+        if !(1 << 20..=16 << 30).contains(&self.rekey_limit) {
+            return unusable("rekey_limit", self.rekey_limit.to_string(), "give 1 MiB to 16 GiB, in bytes");
+        }
+        for (name, command) in &self.subsystem {
+            let value = || format!("{{ {name} = {command:?} }}");
+            if name.is_empty() || command.trim().is_empty() || command.contains('\0') {
+                return unusable("subsystem", value(), "a subsystem has a name and a command");
+            }
+            if let Some(words) = sftp::internal_sftp(command)
+                && sftp::Options::try_parse_from(words).is_err()
+            {
+                return unusable("subsystem", value(), "the options of internal-sftp are -R, -u UMASK and -d DIR");
+            }
+        }
         for (key, value) in [
             ("max_auth_tries", u64::from(self.max_auth_tries)),
             ("max_startups", self.max_startups as u64),
@@ -300,6 +326,7 @@ impl Config {
             max_startups: self.max_startups,
             max_connections: self.max_connections,
             max_sessions: self.max_sessions,
+            rekey_limit: self.rekey_limit,
             client_alive_interval: self.client_alive_interval,
             client_alive_count_max: self.client_alive_count_max,
             window: 2 * 1024 * 1024,
@@ -347,6 +374,14 @@ mod tests {
     }
 
     #[test]
+    fn a_subsystem_is_a_name_and_a_command() {
+        let config = Config::parse("subsystem = { sftp = \"/usr/lib/openssh/sftp-server -R\" }").unwrap();
+        assert_eq!(config.subsystem["sftp"], "/usr/lib/openssh/sftp-server -R");
+        assert!(config.check().is_ok());
+        assert_eq!(Config::default().subsystem["sftp"], "internal-sftp");
+    }
+
+    #[test]
     fn forwarding_is_configured_in_the_words_of_sshd_config() {
         let text = "permit_open = [\"localhost:18789\"]\ngateway_ports = \"clientspecified\"\nstream_local_bind_mask = \"0111\"";
         let config = Config::parse(text).unwrap();
@@ -369,6 +404,11 @@ mod tests {
     fn nonsense_is_refused_with_a_remedy() {
         let mut config = Config { logins: BTreeMap::new(), ..Config::default() };
         assert!(config.check().unwrap_err().to_string().contains("name one"));
+        for command in ["", " ", "internal-sftp -P remove", "a\0b"] {
+            let subsystem = BTreeMap::from([("sftp".into(), command.into())]);
+            config = Config { subsystem, ..Config::default() };
+            assert!(config.check().unwrap_err().to_string().starts_with("subsystem = "), "{command}");
+        }
         config = Config { max_sessions: 0, ..Config::default() };
         assert!(config.check().unwrap_err().to_string().contains("max_sessions = 0"));
     }

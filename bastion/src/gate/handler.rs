@@ -25,6 +25,8 @@ use crate::sys::pty::WindowSize;
 const MAX_ENVIRONMENT: usize = 128;
 /// The longest command, in bytes: what a message to the session holds, with room for the rest.
 const MAX_COMMAND: usize = 128 * 1024;
+/// The status of a program that could not be started: as a shell says of one it cannot execute.
+const NOT_STARTED: u32 = 126;
 /// The longest name of a terminal, a subsystem or a variable, and value of a variable.
 const MAX_WORD: usize = 4096;
 
@@ -58,7 +60,7 @@ pub(super) enum State {
     /// Not yet.
     Stranger,
     /// Yes; and the session process, once there was a channel to need it.
-    LoggedIn { permissions: Permissions, session: Option<Session> },
+    LoggedIn { permissions: Box<Permissions>, session: Option<Session> },
 }
 
 impl ConnectionHandler {
@@ -111,7 +113,7 @@ impl ConnectionHandler {
         };
         match self.gate.monitor.grant(request).await {
             Verdict::Granted => {
-                self.state = State::LoggedIn { permissions, session: None };
+                self.state = State::LoggedIn { permissions: Box::new(permissions), session: None };
                 self.logged_in.send_replace(true);
                 Auth::Accept
             }
@@ -167,12 +169,18 @@ impl ConnectionHandler {
         program: Program,
         transport: &mut Transport,
     ) -> Result<(), ConnectionError> {
+        let is_subsystem = matches!(program, Program::Subsystem(_));
         match self.try_start(id, program, transport.handle()).await {
             Ok(()) => transport.channel_success(id)?,
+            Err(_) if is_subsystem => transport.channel_failure(id)?,
             Err(sentence) => {
-                let text = format!("bastion: {sentence}\r\n");
-                transport.extended_data(id, 1, text.into_bytes())?;
-                transport.channel_failure(id)?;
+                // A client shows a failure without its reason, and a program's last words.
+                transport.channel_success(id)?;
+                transport.extended_data(id, 1, format!("bastion: {sentence}\r\n").into_bytes())?;
+                transport.eof(id)?;
+                transport.exit_status_request(id, NOT_STARTED)?;
+                transport.close(id)?;
+                self.channels.lock().remove(&id);
             }
         }
         Ok(())

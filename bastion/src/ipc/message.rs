@@ -1,5 +1,6 @@
 //! What the parts say to each other.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Open channels of one connection.
     pub max_sessions: usize,
+    /// Bytes in one direction after which we ask for new keys.
+    pub rekey_limit: u64,
     /// After this time without a sign of the client it is asked for one; zero: never.
     pub client_alive_interval: Duration,
     /// So many questions without an answer end the connection.
@@ -221,6 +224,8 @@ pub struct SessionSetup {
     pub forwarding: ForwardingRules,
     /// The only command there is, whatever is asked for (force-command).
     pub force_command: Option<String>,
+    /// Subsystems by name, and the command of each.
+    pub subsystem: BTreeMap<String, String>,
     /// Names of variables that the client may set; `*` and `?` are wildcards.
     pub accept_env: Vec<String>,
     /// Variables that every program gets.
@@ -229,6 +234,8 @@ pub struct SessionSetup {
     pub terminal_group: Option<u32>,
     /// Forbid programs that gain privileges (sudo).
     pub no_new_privileges: bool,
+    /// Let programs open network sockets.
+    pub permit_network: bool,
 }
 
 /// What a session tells the monitor, for the audit log.

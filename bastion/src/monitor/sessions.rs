@@ -20,10 +20,12 @@ use crate::sys::{socket, spawn};
 /// The sessions that run, and what each of them gets.
 pub(super) struct Sessions {
     running: HashMap<Pid, Running>,
+    subsystem: BTreeMap<String, String>,
     forwarding: ForwardingRules,
     accept_env: Vec<String>,
     environment: Vec<(String, String)>,
     no_new_privileges: bool,
+    permit_network: bool,
     terminal_group: Option<u32>,
 }
 
@@ -38,10 +40,12 @@ impl Sessions {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             running: HashMap::new(),
+            subsystem: config.subsystem.clone(),
             forwarding: config.forwarding_rules(),
             accept_env: config.accept_env.clone(),
             environment: container_environment(config, own_environment()),
             no_new_privileges: config.no_new_privileges,
+            permit_network: config.permit_network,
             terminal_group: terminal_group(),
         }
     }
@@ -93,10 +97,12 @@ impl Sessions {
             },
             forwarding: self.forwarding.clone(),
             force_command: permissions.force_command().map(str::to_owned),
+            subsystem: self.subsystem.clone(),
             accept_env: self.accept_env.clone(),
             environment: self.environment.clone(),
             terminal_group: self.terminal_group,
             no_new_privileges: self.no_new_privileges,
+            permit_network: self.permit_network,
         }
     }
 

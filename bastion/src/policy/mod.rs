@@ -5,10 +5,10 @@
 //! monitor, which trusts nothing that the gate says, decides again with the same functions:
 //!
 //! ```text
-//! certificate bytes ─ UserCertificate::parse ─┐
-//! session id, request, signature ─ Proof::verify ─ was a security key touched? ─┤
-//! login name, source address, now ─ AuthRequest ─┤
-//! trusted CAs, accounts, configuration ─ Rules ─┴─ authorize() ─▶ Permissions | Refusal
+//! certificate's bytes ─────────▶ UserCertificate::parse ─┐
+//! session id, request, signature ▶ Proof::verify ────────┤
+//! login name, source address, now ▶ AuthRequest ─────────┼─ authorize ─▶ Permissions | Refusal
+//! CAs, accounts, configuration ──▶ Rules ────────────────┘
 //! ```
 //!
 //! | file | holds |
@@ -54,6 +54,6 @@ pub use self::proof::{Proof, ProofError};
 pub use self::public_key::{KeyType, MalformedKey, PublicKey};
 pub use self::refusal::{Refusal, printable};
 pub use self::signature::{SecurityKeyFlags, SignatureError, Verified};
-pub use self::trusted_ca::{TrustedUserCaKeys, TrustedUserCaKeysError};
+pub use self::trusted_ca::{NotACaKey, TrustedUserCaKeys, TrustedUserCaKeysError};
 pub use self::utc::rfc3339;
 pub use self::wire::WireError;

@@ -21,7 +21,7 @@ use crate::ipc::{
     FromSession, Link, LinkError, ProgramEnd, SessionEvent, SessionSetup, ToSession,
 };
 use crate::sys::signals::Signals;
-use crate::sys::{process, spawn};
+use crate::sys::{process, sandbox, spawn};
 use forward::{Forwarding, Outcome};
 use programs::Programs;
 
@@ -69,11 +69,19 @@ pub fn run() -> Result<(), SessionError> {
     if setup.no_new_privileges {
         process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
     }
+    if !setup.permit_network {
+        sandbox::forbid_network()
+            .map_err(|error| system("forbid the network")(std::io::Error::other(error)))?;
+    }
     let forwarding = Forwarding::new(&setup);
     let mut session = Session { monitor, gate, forwarding, programs: Programs::new(setup) };
     let outcome = session.serve(&signals);
     session.programs.hang_up_all();
-    outcome
+    match outcome {
+        // The connection went while it was being told something: that is how connections end.
+        Err(SessionError::Link { source: LinkError::Closed, .. }) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 fn first_message(monitor: &MonitorLink) -> Result<SessionSetup, SessionError> {

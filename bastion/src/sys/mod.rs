@@ -5,6 +5,8 @@
 #![allow(unsafe_code)]
 
 pub mod account;
+pub mod clock;
+pub mod files;
 pub mod network;
 pub mod process;
 pub mod pty;

@@ -14,6 +14,9 @@ use nix::unistd::Pid;
 use super::account::Account;
 use super::{process, pty, signals};
 
+/// This same binary, whatever has become of the file that it was started from.
+pub const OURSELVES: &str = "/proc/self/exe";
+
 /// The descriptors that a part finds at its start, after the three standard ones.
 const FIRST_INHERITED: RawFd = 3;
 
@@ -31,7 +34,7 @@ pub fn part(name: &str, account: Option<&Account>, descriptors: &[BorrowedFd<'_>
         .map(|fd| duplicate_above(*fd, above))
         .collect::<io::Result<Vec<OwnedFd>>>()?;
     let raw: Vec<RawFd> = inherited.iter().map(AsRawFd::as_raw_fd).collect();
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(OURSELVES);
     command.arg0("bastion").arg(name).env_clear().stdin(Stdio::null());
     if let Some(zone) = std::env::var_os("TZ") {
         command.env("TZ", zone);
