@@ -34,7 +34,8 @@ impl ConnectionHandler {
             Err(failure) => return reply.reject(refusal(&failure)).await,
         };
         let terms = self.carry_terms(handle, connector);
-        if let Err(reply) = self.forwards.open_direct(to, channel.split().1, reply, terms) {
+        let (_, writer) = channel.split();
+        if let Err(reply) = self.forwards.open_direct(to, writer, reply, terms) {
             let failure = ForwardFailure::Shortage("too many connections are forwarded".into());
             reply.reject(refusal(&failure)).await;
         }

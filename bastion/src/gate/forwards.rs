@@ -120,14 +120,15 @@ impl Forwards {
             (Some(listener), Ok(socket)) => {
                 let who = (accepted.port, accepted.originator);
                 let opened = open_channel(&terms.run.handle, listener, who).await;
-                opened.ok().map(|channel| (channel, socket))
+                // Its reading half is not kept: russh would wait for us to read from it.
+                opened.ok().map(|channel| (channel.split().1, socket))
             }
             // Cancelled in the meantime; or no socket at all.
             _ => None,
         };
         terms.connector.taken().await;
-        if let Some((channel, socket)) = opened {
-            self.carry(socket, channel.split().1, &terms, room).await;
+        if let Some((writer, socket)) = opened {
+            self.carry(socket, writer, &terms, room).await;
         }
     }
 

@@ -132,10 +132,10 @@ fn parse_host(host: &str) -> Result<Host, String> {
         "*" => Ok(Host::Any),
         "localhost" => Ok(Host::Loopback),
         "" => Err("it has no host; write \"*\" for any".into()),
+        name if name.contains(':') => Err("write an IPv6 address in brackets, as in \"[::1]:80\"".into()),
         name if name.contains('/') || name.parse::<IpAddr>().is_ok() => {
             Network::parse(name).map(Host::Network)
         }
-        name if name.contains(':') => Err("write an IPv6 address in brackets, as in \"[::1]:80\"".into()),
         name if !name.bytes().all(of_a_name) => Err("its host is neither a name nor an address".into()),
         // It would be compared with names, and let through or held up by no address at all.
         name if !name.bytes().any(|byte| byte.is_ascii_alphabetic()) => {
