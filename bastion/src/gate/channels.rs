@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
@@ -29,6 +30,8 @@ pub(super) struct Channel {
     waiting: Option<Waiting>,
     traffic: Arc<Traffic>,
     tasks: Vec<AbortHandle>,
+    /// Somebody may be looking at it.
+    has_terminal: bool,
 }
 
 /// What a channel has been told before its program is started.
@@ -50,6 +53,7 @@ impl Channel {
             waiting: Some(waiting),
             traffic: Arc::default(),
             tasks: Vec::new(),
+            has_terminal: false,
         }
     }
 
@@ -107,6 +111,7 @@ impl Channels {
         let unusable = |error: std::io::Error| format!("a descriptor of the program cannot be used: {error}");
         let (input, outputs) = match program.descriptors {
             Descriptors::Terminal(fd) => {
+                channel.has_terminal = true;
                 let copy = fd.try_clone().map_err(unusable)?;
                 (Descriptor::to_write(copy), vec![(Descriptor::to_read(fd), None)])
             }
@@ -140,6 +145,20 @@ impl Channels {
         });
         channel.tasks.push(closer.abort_handle());
         Ok(())
+    }
+
+    /// Tells whoever sits at a terminal that this ends soon.
+    pub(super) async fn announce(&self, handle: &Handle, grace: Duration) {
+        let terminals: Vec<_> = {
+            let channels = self.lock();
+            channels.iter().filter(|(_, channel)| channel.has_terminal).map(|(&id, _)| id).collect()
+        };
+        let text = format!("\r\nbastion is shutting down; this session ends in {} s\r\n", grace.as_secs());
+        for id in terminals {
+            // Bounded, and for a terminal that nobody reads from, in vain.
+            let said = handle.extended_data(id, STDERR, text.clone().into_bytes());
+            let _unread = tokio::time::timeout(Duration::from_millis(100), said).await;
+        }
     }
 
     /// Removes a closed channel. Not by its own task, which the removal ends, and which has
