@@ -110,9 +110,7 @@ fn monitor(folder: &str) {
 
 /// The hostile gate. What it finds out it says at its standard error, which the monitor logs.
 fn gate() {
-    let mut inherited = spawn::inherited(2).unwrap().into_iter();
-    let link = Monitor::new(inherited.next().unwrap());
-    spawn::complain_to(inherited.next().unwrap()).unwrap();
+    let link = Monitor::new(spawn::inherited(1).unwrap().remove(0));
     let outcome = std::panic::catch_unwind(|| attack(&link));
     if outcome.is_ok() {
         eprintln!("the monitor held");

@@ -69,7 +69,8 @@ impl Channel {
 
     /// Bytes from the client. What nobody wants is dropped.
     pub(super) fn input(&self, data: &[u8]) {
-        if let Some(input) = &self.input {
+        // No data takes nothing off the window, and so must not be queued.
+        if let Some(input) = self.input.as_ref().filter(|_| !data.is_empty()) {
             let _not_wanted = input.send(Bytes::copy_from_slice(data));
         }
     }

@@ -15,7 +15,7 @@ use super::channels::Channels;
 use super::forwards::Forwards;
 use super::handler::{ConnectionError, ConnectionHandler, State};
 use super::stream::{CountedStream, Traffic};
-use crate::ipc::{ConnectionId, FromGate};
+use crate::ipc::{ConnectionId, FromGate, bounded};
 use crate::sys::socket;
 
 /// How long a client may take to read our last words.
@@ -35,7 +35,7 @@ pub(super) async fn serve(
     let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone()).await;
     let reason = match outcome {
         Ok(how) => how.to_owned(),
-        Err(error) => error.to_string(),
+        Err(error) => bounded(error.to_string()),
     };
     let (received, sent) = (traffic.received(), traffic.sent());
     gate.monitor.tell(FromGate::Closed { connection: id, reason, received, sent }).await;

@@ -142,6 +142,10 @@ impl Forwards {
 
     /// Bytes from the client. What nobody wants is dropped.
     pub(super) fn input(&self, id: ChannelId, data: &[u8]) {
+        // No data takes nothing off the window, and so must not be queued.
+        if data.is_empty() {
+            return;
+        }
         if let Some(input) = self.lock().open.get(&id).and_then(|forward| forward.input.as_ref()) {
             let _not_wanted = input.send(Bytes::copy_from_slice(data));
         }

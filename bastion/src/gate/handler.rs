@@ -16,7 +16,8 @@ use super::forwards::Forwards;
 use super::session::Session;
 use super::{Gate, transport};
 use crate::ipc::{
-    ConnectionId, Destination, FromGate, GrantRequest, ListenAddress, Program, PtyRequest, RefusalRecord, ToSession, Verdict,
+    ConnectionId, Destination, FromGate, GrantRequest, ListenAddress, Program, PtyRequest, RefusalRecord, ToSession,
+    Verdict, bounded,
 };
 use crate::policy::{self, AuthRequest, Decision, LoginRequest, Permissions, Proof, UserCertificate};
 use crate::sys::pty::WindowSize;
@@ -96,7 +97,7 @@ impl ConnectionHandler {
             Ok(permissions) => permissions,
             Err(refusal) => {
                 let record = RefusalRecord::new(&refusal, parsed.as_ref());
-                let (connection, login_name) = (self.id, login_name.to_owned());
+                let (connection, login_name) = (self.id, bounded(login_name));
                 let refused = FromGate::Refused { connection, login_name, refusal: record };
                 self.gate.monitor.tell(refused).await;
                 return self.refuse(refusal.disclosed());
@@ -106,7 +107,7 @@ impl ConnectionHandler {
             connection: self.id,
             peer: self.peer,
             local: self.local,
-            client_version: String::from_utf8_lossy(&self.client.borrow()).into_owned(),
+            client_version: bounded(String::from_utf8_lossy(&self.client.borrow())),
             login_name: login_name.to_owned(),
             certificate: certificate.to_owned(),
             proof,
@@ -169,6 +170,10 @@ impl ConnectionHandler {
         program: Program,
         transport: &mut Transport,
     ) -> Result<(), ConnectionError> {
+        if self.channels.lock().get_mut(&id).and_then(Channel::waiting).is_none() {
+            // One program a channel (RFC 4254 §6.5); the one that runs goes on.
+            return answer(transport, id, false);
+        }
         let is_subsystem = matches!(program, Program::Subsystem(_));
         match self.try_start(id, program, transport.handle()).await {
             Ok(()) => transport.channel_success(id)?,

@@ -16,5 +16,5 @@ pub use link::{Link, LinkError, MAX_MESSAGE, decode};
 pub use message::{
     CertificateRecord, ChannelNumber, ConnectionId, FromGate, FromSession, GateSetup, GrantRequest,
     HostKey, Limits, Program, ProgramEnd, ProgramKind, PtyRequest, RefusalRecord, SessionEvent,
-    SessionSetup, SessionTerms, Started, ToGate, ToSession, Verdict,
+    SessionSetup, SessionTerms, Started, ToGate, ToSession, Verdict, bounded,
 };

@@ -58,8 +58,10 @@ pub(super) fn for_program(
 /// one that steers the dynamic linker or a shell's start.
 fn acceptable(accept_env: &[String], name: &str) -> bool {
     let ordinary = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let steering = name.starts_with("LD_")
-        || matches!(name, "BASH_ENV" | "ENV" | "IFS" | "PATH" | "HOME" | "SHELL" | "SHELLOPTS" | "BASHOPTS");
+    let steering = ["LD_", "GLIBC_", "MALLOC_", "PYTHON", "PERL", "RUBY", "NODE_", "GIT_", "SSH_", "BASH_FUNC"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix) && name != "GIT_PROTOCOL")
+        || matches!(name, "BASH_ENV" | "ENV" | "IFS" | "PATH" | "HOME" | "SHELL" | "SHELLOPTS" | "BASHOPTS" | "PROMPT_COMMAND" | "PS4" | "ZDOTDIR" | "GCONV_PATH" | "LOCPATH" | "NLSPATH" | "TMPDIR" | "USER" | "LOGNAME");
     let named = !name.is_empty() && name.len() <= 256 && name.bytes().all(ordinary);
     named && !steering && accept_env.iter().any(|pattern| matches(pattern, name))
 }

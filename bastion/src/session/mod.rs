@@ -52,7 +52,7 @@ pub enum SessionError {
     },
 }
 
-/// Serves one connection until it ends. Run as the account, with the links to the monitor and to
+/// Serves one connection until it ends. Run with the links to the monitor and to
 /// the gate inherited.
 pub fn run() -> Result<(), SessionError> {
     let system = |what| move |source| SessionError::System { what, source };
@@ -66,6 +66,12 @@ pub fn run() -> Result<(), SessionError> {
     let signals = Signals::take(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT])
         .map_err(system("take signals"))?;
     let setup = first_message(&monitor)?;
+    if setup.become_account {
+        // Here, not before execve: the kernel then lets nobody of that account trace or stop this
+        // process on its way.
+        setup.account.assume().map_err(|error| system("become the account")(std::io::Error::other(error)))?;
+        process::forbid_dump().map_err(system("forbid dumps"))?;
+    }
     if setup.no_new_privileges {
         process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
     }

@@ -266,6 +266,7 @@ mod tests {
         let subsystem = [("sftp", "internal-sftp -u 027"), ("netconf", "/usr/bin/netconf --fast")];
         SessionSetup {
             account,
+            become_account: false,
             connection: ConnectionId(1),
             peer: address,
             local: address,
