@@ -115,13 +115,8 @@ impl Channels {
                 vec![(Descriptor::to_read(stdout), None), (Descriptor::to_read(stderr), Some(STDERR))],
             ),
         };
-        let feed = Input {
-            queue: waiting.queue,
-            handle: terms.handle.clone(),
-            channel: id,
-            window: terms.window,
-            traffic: channel.traffic.clone(),
-        };
+        let (handle, traffic) = (terms.handle.clone(), channel.traffic.clone());
+        let feed = Input::new(waiting.queue, handle, id, terms.window, traffic);
         let feed = tokio::spawn(feed.feed(input.map_err(unusable)?));
         channel.tasks.push(feed.abort_handle());
         let mut drains = Vec::new();
@@ -155,6 +150,7 @@ impl Channels {
 }
 
 /// What running a program takes from its connection.
+#[derive(Clone)]
 pub(super) struct RunTerms {
     pub(super) handle: Handle,
     pub(super) window: u32,

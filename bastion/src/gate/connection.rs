@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Gate;
 use super::channels::Channels;
+use super::forwards::Forwards;
 use super::handler::{ConnectionError, ConnectionHandler, State};
 use super::stream::{CountedStream, Traffic};
 use crate::ipc::{ConnectionId, FromGate};
@@ -66,6 +67,7 @@ async fn run(
         state: State::Stranger,
         tries: 0,
         channels: Channels::default(),
+        forwards: Forwards::default(),
     };
     let choose = |_, version: &[u8]| {
         tell_client.send_replace(version.to_owned());

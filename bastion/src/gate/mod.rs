@@ -3,11 +3,15 @@
 //!
 //! ```text
 //! listener ─▶ connection ─▶ handler ─ authentication ─▶ policy, then the monitor's grant
-//!                             └─ channels ─▶ the session process's descriptors, by way of pump
+//!                             ├─ channels ─▶ the session process's descriptors, by way of pump
+//!                             └─ forwarding ─▶ forwards ─▶ sockets, which connector gets from the session process
 //! ```
 
 mod channels;
 mod connection;
+mod connector;
+mod forwarding;
+mod forwards;
 mod handler;
 mod link;
 mod listener;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::forward::{ForwardAnswer, ForwardEvent, ForwardOrder};
+use crate::policy::forwarding::ForwardingRules;
 use crate::policy::{Proof, Rules};
 use crate::sys::account::Account;
 use crate::sys::pty::WindowSize;
@@ -53,6 +55,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Open channels of one connection.
     pub max_sessions: usize,
+    /// Bytes in one direction after which we ask for new keys.
+    pub rekey_limit: u64,
     /// After this time without a sign of the client it is asked for one; zero: never.
     pub client_alive_interval: Duration,
     /// So many questions without an answer end the connection.
@@ -216,6 +220,8 @@ pub struct SessionSetup {
     pub local: SocketAddr,
     /// What the certificate and the configuration permit, both.
     pub terms: SessionTerms,
+    /// What may be forwarded, if forwarding is permitted at all.
+    pub forwarding: ForwardingRules,
     /// The only command there is, whatever is asked for (force-command).
     pub force_command: Option<String>,
     /// Subsystems by name, and the command of each.
@@ -228,6 +234,8 @@ pub struct SessionSetup {
     pub terminal_group: Option<u32>,
     /// Forbid programs that gain privileges (sudo).
     pub no_new_privileges: bool,
+    /// Let programs open network sockets.
+    pub permit_network: bool,
 }
 
 /// What a session tells the monitor, for the audit log.
@@ -251,6 +259,8 @@ pub enum SessionEvent {
         /// How.
         end: ProgramEnd,
     },
+    /// Something was forwarded, or not.
+    Forward(ForwardEvent),
 }
 
 /// What kind of program was asked for.
@@ -300,6 +310,8 @@ pub enum ToSession {
         /// The channel.
         channel: ChannelNumber,
     },
+    /// Forward something.
+    Forward(ForwardOrder),
 }
 
 /// What to start.
@@ -348,6 +360,8 @@ pub enum FromSession {
         /// How.
         end: ProgramEnd,
     },
+    /// The answer to an order to forward something.
+    Forward(ForwardAnswer),
 }
 
 /// The descriptors that come with a started program.

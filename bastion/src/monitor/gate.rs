@@ -40,8 +40,9 @@ struct Running {
     said: Vec<u8>,
     lines: u32,
     ready: bool,
-    /// It does not keep to the messages, or does not take any: it is being ended.
-    condemned: bool,
+    /// It does not keep to the messages, or does not take any, or has closed the link: it is about
+    /// to end by itself or to be ended.
+    condemned: Option<Instant>,
 }
 
 impl Gate {
@@ -82,7 +83,7 @@ impl Gate {
             said: Vec::new(),
             lines: 0,
             ready: false,
-            condemned: false,
+            condemned: None,
         });
         Ok(())
     }
@@ -96,10 +97,15 @@ impl Gate {
 
     /// The next message of the gate, if there is one.
     pub(super) fn receive(&mut self) -> Option<FromGate> {
-        let gate = self.running.as_mut().filter(|gate| !gate.condemned)?;
+        let gate = self.running.as_mut().filter(|gate| gate.condemned.is_none())?;
         match gate.link.receive() {
             Ok((message, _)) => Some(message),
             Err(LinkError::NotNow) => None,
+            // As when it ends; `hurry` sees to one that does not.
+            Err(LinkError::Closed) => {
+                gate.condemned = Some(Instant::now());
+                None
+            }
             Err(_) => {
                 gate.condemn();
                 None
@@ -113,6 +119,14 @@ impl Gate {
             && gate.link.send(message, descriptors).is_err()
         {
             gate.condemn();
+        }
+    }
+
+    /// Ends a gate that has closed the link and has not ended since.
+    pub(super) fn hurry(&self) {
+        let late = |gate: &Running| gate.condemned.is_some_and(|at| at.elapsed() > RESTART_AFTER);
+        if self.running.as_ref().is_some_and(late) {
+            self.kill();
         }
     }
 
@@ -146,7 +160,7 @@ impl Gate {
     }
 
     pub(super) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let gate = self.running.as_ref().filter(|gate| !gate.condemned);
+        let gate = self.running.as_ref().filter(|gate| gate.condemned.is_none());
         gate.into_iter().flat_map(Running::watched)
     }
 
@@ -158,7 +172,7 @@ impl Gate {
 
 impl Running {
     fn condemn(&mut self) {
-        self.condemned = true;
+        self.condemned = Some(Instant::now());
         process::kill(self.pid, Signal::SIGKILL);
     }
 

@@ -78,6 +78,7 @@ pub enum MonitorError {
 /// Serves until SIGTERM or SIGINT.
 pub fn run(config: Config) -> Result<(), MonitorError> {
     let system = |what| move |source| MonitorError::System { what, source };
+    process::close_what_was_left_open().map_err(system("close descriptors"))?;
     process::forbid_dump().map_err(system("forbid dumps"))?;
     process::adopt_orphans().map_err(system("adopt orphans"))?;
     process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
@@ -182,6 +183,7 @@ impl Monitor {
     }
 
     fn keep_gate_running(&mut self) -> Result<(), MonitorError> {
+        self.gate.hurry();
         if self.stopping.is_none() && self.gate.should_start() {
             let setup = self.gate_setup()?;
             self.gate.start(setup)?;

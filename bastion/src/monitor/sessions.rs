@@ -11,7 +11,8 @@ use super::audit::{self, Event};
 use super::grants::Grant;
 use crate::config::Config;
 use crate::ipc::{ConnectionId, Link, LinkError, SessionEvent, SessionSetup, SessionTerms};
-use crate::session::environment;
+use crate::policy::forwarding::ForwardingRules;
+use crate::policy::wildcard;
 use crate::sys::account::{Account, terminal_group};
 use crate::sys::process::{self, Ended};
 use crate::sys::{socket, spawn};
@@ -20,9 +21,11 @@ use crate::sys::{socket, spawn};
 pub(super) struct Sessions {
     running: HashMap<Pid, Running>,
     subsystem: BTreeMap<String, String>,
+    forwarding: ForwardingRules,
     accept_env: Vec<String>,
     environment: Vec<(String, String)>,
     no_new_privileges: bool,
+    permit_network: bool,
     terminal_group: Option<u32>,
 }
 
@@ -38,9 +41,11 @@ impl Sessions {
         Self {
             running: HashMap::new(),
             subsystem: config.subsystem.clone(),
+            forwarding: config.forwarding_rules(),
             accept_env: config.accept_env.clone(),
             environment: container_environment(config, own_environment()),
             no_new_privileges: config.no_new_privileges,
+            permit_network: config.permit_network,
             terminal_group: terminal_group(),
         }
     }
@@ -90,12 +95,14 @@ impl Sessions {
                 port_forwarding: permissions.port_forwarding(),
                 agent_forwarding: permissions.agent_forwarding(),
             },
+            forwarding: self.forwarding.clone(),
             force_command: permissions.force_command().map(str::to_owned),
             subsystem: self.subsystem.clone(),
             accept_env: self.accept_env.clone(),
             environment: self.environment.clone(),
             terminal_group: self.terminal_group,
             no_new_privileges: self.no_new_privileges,
+            permit_network: self.permit_network,
         }
     }
 
@@ -153,6 +160,7 @@ impl Running {
             SessionEvent::Ended { channel, end } => {
                 Event::ProgramEnded { connection, channel, end: end.into() }
             }
+            SessionEvent::Forward(event) => Event::forward(connection, event),
         }
     }
 }
@@ -168,7 +176,7 @@ fn container_environment(
     config: &Config,
     ours: impl Iterator<Item = (String, String)>,
 ) -> Vec<(String, String)> {
-    let passed = |name: &str| config.pass_env.iter().any(|pattern| environment::matches(pattern, name));
+    let passed = |name: &str| config.pass_env.iter().any(|pattern| wildcard::matches(pattern, name));
     let mut all: BTreeMap<String, String> = ours.filter(|(name, _)| passed(name)).collect();
     all.insert("PATH".into(), config.path.clone());
     all.extend(config.set_env.clone());

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::sys::signal::Signal;
@@ -90,6 +90,12 @@ impl Programs {
             started: if pty.is_some() { Started::Terminal } else { Started::Pipes },
             descriptors: wired.ours,
         })
+    }
+
+    /// Tells programs that are started from now on where the user's agent is.
+    pub(super) fn set_agent(&mut self, socket: &Path) {
+        let socket = socket.to_string_lossy().into_owned();
+        self.setup.environment.push(("SSH_AUTH_SOCK".into(), socket));
     }
 
     /// Tells a channel's terminal its new size. Without one, nothing is to be done.
@@ -244,6 +250,7 @@ mod tests {
 
     use super::*;
     use crate::ipc::{ConnectionId, SessionTerms};
+    use crate::policy::forwarding::ForwardingRules;
     use crate::sys::account::Account;
 
     fn setup(force_command: Option<&str>) -> SessionSetup {
@@ -269,6 +276,8 @@ mod tests {
             environment: Vec::new(),
             terminal_group: None,
             no_new_privileges: false,
+            permit_network: true,
+            forwarding: ForwardingRules::default(),
         }
     }
 

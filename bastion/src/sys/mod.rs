@@ -7,9 +7,11 @@
 pub mod account;
 pub mod clock;
 pub mod files;
+pub mod network;
 pub mod process;
 pub mod pty;
 pub mod readiness;
+pub mod resolver;
 pub mod sandbox;
 pub mod signals;
 pub mod socket;

@@ -75,6 +75,16 @@ pub fn set_name(name: &std::ffi::CStr) {
     let _shown_otherwise = unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
 }
 
+/// Closes every descriptor but the three standard ones: what whoever started us left open is not
+/// for our children. To be called first of all.
+pub fn close_what_was_left_open() -> io::Result<()> {
+    // SAFETY: nothing in this process has opened a descriptor yet.
+    match unsafe { libc::close_range(3, libc::c_uint::MAX, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Sets a limit of this process, soft and hard.
 pub fn limit(resource: Resource, value: u64) -> io::Result<()> {
     Ok(setrlimit(resource, value, value)?)

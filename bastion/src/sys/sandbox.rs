@@ -114,6 +114,40 @@ fn forbid_by_filter() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// Forbids this process and all it starts any socket but Unix ones, for good. What a network of
+/// containers does not fence off (the gateway beside it, the host's end of the bridge), this does.
+pub fn forbid_network() -> Result<(), SandboxError> {
+    process::forbid_new_privileges()
+        .map_err(|source| SandboxError::System { what: "forbid new privileges", source })?;
+    no_network_filter()
+        .and_then(|program| Ok(seccompiler::apply_filter(&program)?))
+        .map_err(|error| SandboxError::Filter(error.to_string()))
+}
+
+/// Everything is permitted but sockets of other families than AF_UNIX, however they are asked for:
+/// by socket(2), or by a ring, whose requests no filter sees.
+fn no_network_filter() -> Result<BpfProgram, Box<dyn std::error::Error>> {
+    let not_unix = SeccompRule::new(vec![SeccompCondition::new(
+        0,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::Ne,
+        u64::from(libc::AF_UNIX.unsigned_abs()),
+    )?])?;
+    let mut rules = BTreeMap::new();
+    for abi in SYSTEM_CALL_ABIS {
+        rules.insert(libc::SYS_socket | abi, vec![not_unix.clone()]);
+        rules.insert(libc::SYS_io_uring_setup | abi, Vec::new());
+    }
+    compile(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EACCES.unsigned_abs()))
+}
+
+/// Bits that are set in the numbers of system calls: none, and on x86-64 that of the x32 ABI, which
+/// a filter cannot tell by the architecture. Any other architecture's calls kill the process.
+const SYSTEM_CALL_ABIS: &[libc::c_long] = match cfg!(target_arch = "x86_64") {
+    true => &[0, 0x4000_0000],
+    false => &[0],
+};
+
 /// System calls that need no look at their arguments.
 const PERMITTED: &[libc::c_long] = &[
     // Bytes between open descriptors.
@@ -242,6 +276,8 @@ fn permitted_with_arguments() -> Result<BTreeMap<i64, Vec<SeccompRule>>, Box<dyn
             libc::SYS_fcntl,
             equal(1, &[libc::F_GETFL, libc::F_SETFL, libc::F_GETFD, libc::F_SETFD, libc::F_DUPFD_CLOEXEC])?,
         ),
+        // A pair that is connected to nothing but itself: the runtime's, where it watches signals.
+        (libc::SYS_socketpair, equal(0, &[libc::AF_UNIX])?),
         (libc::SYS_ioctl, equal(1, &[i32::try_from(libc::FIONBIO).unwrap_or(0)])?),
         (libc::SYS_prctl, equal(0, &[libc::PR_SET_NAME, libc::PR_SET_VMA])?),
         // Reading its own limits, as the C library does for a thread's stack; setting none.
@@ -253,4 +289,36 @@ fn permitted_with_arguments() -> Result<BTreeMap<i64, Vec<SeccompRule>>, Box<dyn
             ])?],
         ),
     ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::unix::net::UnixStream;
+
+    /// A filter is a thread's, and of the threads that it starts.
+    #[test]
+    fn without_a_network_there_are_unix_sockets_only() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let fenced = std::thread::spawn(move || {
+            forbid_network().unwrap();
+            assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::PermissionDenied);
+            assert_eq!(TcpListener::bind("[::1]:0").unwrap_err().kind(), ErrorKind::PermissionDenied);
+            assert_eq!(UdpSocket::bind("127.0.0.1:0").unwrap_err().kind(), ErrorKind::PermissionDenied);
+            for family in [libc::AF_NETLINK, libc::AF_VSOCK, libc::AF_PACKET, -1] {
+                // SAFETY: socket takes integers and returns one.
+                let made = unsafe { libc::socket(family, libc::SOCK_RAW, 0) };
+                assert_eq!((made, io::Error::last_os_error().kind()), (-1, ErrorKind::PermissionDenied));
+            }
+            // SAFETY: a null pointer is refused as such, if the call is let through at all.
+            let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, 0) };
+            assert_eq!((ring, io::Error::last_os_error().kind()), (-1, ErrorKind::PermissionDenied));
+            UnixStream::pair().unwrap();
+        });
+        fenced.join().unwrap();
+        TcpStream::connect(address).unwrap();
+    }
 }
