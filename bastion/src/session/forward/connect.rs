@@ -231,9 +231,8 @@ fn connect_unix(path: &Path, rules: &ForwardingRules) -> Result {
     let found = network::find_unix(path).map_err(failed)?;
     rules.may_connect_unix(&found.path)?;
     let socket = network::connect_unix(&found).map_err(failed)?;
-    match network::peer_path(socket.as_fd()) {
-        Some(bound) => rules.is_not_denied(&bound)?,
-        None => {}
+    if let Some(bound) = network::peer_path(socket.as_fd()) {
+        rules.is_not_denied(&bound)?;
     }
     Ok((socket, None))
 }
