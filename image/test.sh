@@ -102,7 +102,7 @@ clean_up() {
     stack_down >/dev/null 2>&1
     [[ $ENGINE != present ]] || remove_images
     engine_stop
-    stop_outside
+    outside_stop
     # Docker's folders are root's, and so are we.
     rm -rf --one-file-system "$WORK"
     exit "$status"
