@@ -17,15 +17,15 @@ set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(dirname "$HERE")
 cd "$ROOT"
-# shellcheck source=image/test/engine.sh
+# shellcheck source-path=SCRIPTDIR source=test/engine.sh
 . "$HERE/test/engine.sh"
-# shellcheck source=image/test/base.sh
+# shellcheck source-path=SCRIPTDIR source=test/base.sh
 . "$HERE/test/base.sh"
-# shellcheck source=image/test/stack.sh
+# shellcheck source-path=SCRIPTDIR source=test/stack.sh
 . "$HERE/test/stack.sh"
-# shellcheck source=image/test/checks.sh
+# shellcheck source-path=SCRIPTDIR source=test/checks.sh
 . "$HERE/test/checks.sh"
-# shellcheck source=image/test/figures.sh
+# shellcheck source-path=SCRIPTDIR source=test/figures.sh
 . "$HERE/test/figures.sh"
 
 OPENCLAW_VERSION=${OPENCLAW_VERSION:-$(sed -n 's/^ARG OPENCLAW_VERSION=//p' image/Dockerfile)}
@@ -67,8 +67,7 @@ choose_engine() {
     local why
     if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then
         ENGINE=present
-        ENGINE_DOCKER=docker
-        ENGINE_ENV=()
+        engine_present
     elif why=$(engine_possible); then
         ENGINE=own
     else

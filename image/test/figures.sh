@@ -5,7 +5,7 @@ figures_of_images() {
     section "size and packages, built just now"
     local name
     printf '  %-34s %8s %9s\n' image MB packages
-    for name in openclaw-gateway with-sshd sandbox; do
+    for name in openclaw-gateway with-sshd as-in-the-guide sandbox; do
         printf '  %-34s %8s %9s\n' "$name" \
             "$(($(docker_ image inspect -f '{{.Size}}' "$(image "$name")") / 1000000))" \
             "$(docker_ run --rm --network none "$(image "$name")" dpkg-query -W | wc -l)"

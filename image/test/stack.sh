@@ -39,8 +39,17 @@ images() {
             --build-arg BASTION_FROM=prebuilt --build-arg OPENCLAW_VERSION="$OPENCLAW_VERSION" \
             -f "$WORK/context/image/Dockerfile" "$WORK/context"
     done
+    # Once with our packages and that one, once with those of the guide's Dockerfile.
+    local ours
+    ours=$(sed -n 's/.*--no-install-recommends \(ca-certificates .*\) &&.*/\1/p' image/Dockerfile)
     step "the same with openssh-server" docker_ build -q "${network[@]}" -t "$(image with-sshd)" \
-        --build-arg GATEWAY="$(image openclaw-gateway)" -f image/test/with-sshd.Dockerfile image/test
+        --build-arg GATEWAY="$(image openclaw-gateway)" \
+        --build-arg PACKAGES="--no-install-recommends $ours openssh-server" \
+        -f image/test/with-sshd.Dockerfile image/test
+    step "the same as in the guide" docker_ build -q "${network[@]}" -t "$(image as-in-the-guide)" \
+        --build-arg GATEWAY="$(image openclaw-gateway)" \
+        --build-arg PACKAGES="git openssh-server iproute2 jq sudo" \
+        -f image/test/with-sshd.Dockerfile image/test
 }
 
 image() {
@@ -49,7 +58,7 @@ image() {
 
 remove_images() {
     local name
-    for name in openclaw-gateway sandbox tools with-sshd; do
+    for name in openclaw-gateway sandbox tools with-sshd as-in-the-guide; do
         docker_ image rm -f "$(image "$name")" >/dev/null 2>&1
     done
 }

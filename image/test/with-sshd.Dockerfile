@@ -1,11 +1,11 @@
 # The gateway's image with openssh-server in place of bastion, to compare sizes: the same base, the
-# same packages but for that one, the same OpenClaw.
+# same OpenClaw, and the packages that are named.
 ARG GATEWAY
 FROM ${GATEWAY} AS gateway
 FROM node:24-slim
+ARG PACKAGES
 RUN apt-get update && \
-    apt-get install -y --no-install-recommends \
-        ca-certificates curl git jq openssh-client openssh-server procps && \
+    apt-get install -y ${PACKAGES} && \
     rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 1001 --user-group --create-home --home-dir /claw --shell /bin/bash claw && \
     install -d -o claw -g claw /claw/.openclaw /claw/workspace && \
