@@ -10,6 +10,7 @@
 //! | [`policy`] | gate and monitor | who may log in, and to what: pure |
 //! | [`monitor`] | the monitor, trusted | decides again, starts the others, writes the log |
 //! | [`session`] | one for each connection, as the account | programs, terminals, environment |
+//! | [`sftp`] | a program of a session | file transfer |
 //! | [`ipc`] | | what the parts say to each other |
 //! | [`healthcheck`] | | asks a running server whether it is well |
 //! | [`sys`] | | system calls; the only module with `unsafe` |
@@ -22,4 +23,5 @@ pub mod ipc;
 pub mod monitor;
 pub mod policy;
 pub mod session;
+pub mod sftp;
 pub mod sys;

@@ -28,6 +28,8 @@ enum Command {
     Gate,
     #[command(hide = true)]
     Session,
+    #[command(hide = true)]
+    SftpServer(bastion::sftp::Options),
 }
 
 /// What to serve; each wins over the configuration.
@@ -94,11 +96,12 @@ fn main() -> ExitCode {
         Some(Command::Healthcheck(whom)) => healthcheck(whom),
         Some(Command::Gate) => bastion::gate::run().map_err(Into::into),
         Some(Command::Session) => bastion::session::run().map_err(Into::into),
+        Some(Command::SftpServer(options)) => bastion::sftp::run(&options).map_err(Into::into),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bastion: {error:#}");
+            eprintln!("bastion: {error}");
             ExitCode::FAILURE
         }
     }

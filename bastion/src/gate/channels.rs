@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
@@ -29,6 +30,8 @@ pub(super) struct Channel {
     waiting: Option<Waiting>,
     traffic: Arc<Traffic>,
     tasks: Vec<AbortHandle>,
+    /// Somebody may be looking at it.
+    has_terminal: bool,
 }
 
 /// What a channel has been told before its program is started.
@@ -50,6 +53,7 @@ impl Channel {
             waiting: Some(waiting),
             traffic: Arc::default(),
             tasks: Vec::new(),
+            has_terminal: false,
         }
     }
 
@@ -65,7 +69,8 @@ impl Channel {
 
     /// Bytes from the client. What nobody wants is dropped.
     pub(super) fn input(&self, data: &[u8]) {
-        if let Some(input) = &self.input {
+        // No data takes nothing off the window, and so must not be queued.
+        if let Some(input) = self.input.as_ref().filter(|_| !data.is_empty()) {
             let _not_wanted = input.send(Bytes::copy_from_slice(data));
         }
     }
@@ -107,6 +112,7 @@ impl Channels {
         let unusable = |error: std::io::Error| format!("a descriptor of the program cannot be used: {error}");
         let (input, outputs) = match program.descriptors {
             Descriptors::Terminal(fd) => {
+                channel.has_terminal = true;
                 let copy = fd.try_clone().map_err(unusable)?;
                 (Descriptor::to_write(copy), vec![(Descriptor::to_read(fd), None)])
             }
@@ -115,13 +121,8 @@ impl Channels {
                 vec![(Descriptor::to_read(stdout), None), (Descriptor::to_read(stderr), Some(STDERR))],
             ),
         };
-        let feed = Input {
-            queue: waiting.queue,
-            handle: terms.handle.clone(),
-            channel: id,
-            window: terms.window,
-            traffic: channel.traffic.clone(),
-        };
+        let (handle, traffic) = (terms.handle.clone(), channel.traffic.clone());
+        let feed = Input::new(waiting.queue, handle, id, terms.window, traffic);
         let feed = tokio::spawn(feed.feed(input.map_err(unusable)?));
         channel.tasks.push(feed.abort_handle());
         let mut drains = Vec::new();
@@ -147,6 +148,20 @@ impl Channels {
         Ok(())
     }
 
+    /// Tells whoever sits at a terminal that this ends soon.
+    pub(super) async fn announce(&self, handle: &Handle, grace: Duration) {
+        let terminals: Vec<_> = {
+            let channels = self.lock();
+            channels.iter().filter(|(_, channel)| channel.has_terminal).map(|(&id, _)| id).collect()
+        };
+        let text = format!("\r\nbastion is shutting down; this session ends in {} s\r\n", grace.as_secs());
+        for id in terminals {
+            // Bounded, and for a terminal that nobody reads from, in vain.
+            let said = handle.extended_data(id, STDERR, text.clone().into_bytes());
+            let _unread = tokio::time::timeout(Duration::from_millis(100), said).await;
+        }
+    }
+
     /// Removes a closed channel. Not by its own task, which the removal ends, and which has
     /// nothing left to do.
     fn forget_soon(&self, id: ChannelId) {
@@ -155,6 +170,7 @@ impl Channels {
 }
 
 /// What running a program takes from its connection.
+#[derive(Clone)]
 pub(super) struct RunTerms {
     pub(super) handle: Handle,
     pub(super) window: u32,

@@ -12,10 +12,12 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::channels::{Channel, Channels, RunTerms};
+use super::forwards::Forwards;
 use super::session::Session;
 use super::{Gate, transport};
 use crate::ipc::{
-    ConnectionId, FromGate, GrantRequest, Program, PtyRequest, RefusalRecord, ToSession, Verdict,
+    ConnectionId, Destination, FromGate, GrantRequest, ListenAddress, Program, PtyRequest, RefusalRecord, ToSession,
+    Verdict, bounded,
 };
 use crate::policy::{self, AuthRequest, Decision, LoginRequest, Permissions, Proof, UserCertificate};
 use crate::sys::pty::WindowSize;
@@ -50,6 +52,7 @@ pub(super) struct ConnectionHandler {
     pub(super) state: State,
     pub(super) tries: u32,
     pub(super) channels: Channels,
+    pub(super) forwards: Forwards,
 }
 
 /// Whether anybody was let in. Without [`Permissions`], which only the policy makes, no channel
@@ -58,7 +61,7 @@ pub(super) enum State {
     /// Not yet.
     Stranger,
     /// Yes; and the session process, once there was a channel to need it.
-    LoggedIn { permissions: Permissions, session: Option<Session> },
+    LoggedIn { permissions: Box<Permissions>, session: Option<Session> },
 }
 
 impl ConnectionHandler {
@@ -94,7 +97,7 @@ impl ConnectionHandler {
             Ok(permissions) => permissions,
             Err(refusal) => {
                 let record = RefusalRecord::new(&refusal, parsed.as_ref());
-                let (connection, login_name) = (self.id, login_name.to_owned());
+                let (connection, login_name) = (self.id, bounded(login_name));
                 let refused = FromGate::Refused { connection, login_name, refusal: record };
                 self.gate.monitor.tell(refused).await;
                 return self.refuse(refusal.disclosed());
@@ -104,14 +107,14 @@ impl ConnectionHandler {
             connection: self.id,
             peer: self.peer,
             local: self.local,
-            client_version: String::from_utf8_lossy(&self.client.borrow()).into_owned(),
+            client_version: bounded(String::from_utf8_lossy(&self.client.borrow())),
             login_name: login_name.to_owned(),
             certificate: certificate.to_owned(),
             proof,
         };
         match self.gate.monitor.grant(request).await {
             Verdict::Granted => {
-                self.state = State::LoggedIn { permissions, session: None };
+                self.state = State::LoggedIn { permissions: Box::new(permissions), session: None };
                 self.logged_in.send_replace(true);
                 Auth::Accept
             }
@@ -131,25 +134,29 @@ impl ConnectionHandler {
         }
     }
 
-    /// The session process, started now if this is the first channel.
-    async fn open_session(&mut self, handle: Handle) -> Result<(), String> {
-        match &mut self.state {
-            State::Stranger => Err("nobody was let in".into()),
-            State::LoggedIn { session: Some(_), .. } => Ok(()),
-            State::LoggedIn { session, .. } => {
-                let socket = self.gate.monitor.open_session(self.id).await?;
-                let gone = async move {
-                    let text = "bastion: the session process has ended".to_owned();
-                    // The connection may be gone just as well.
-                    let _gone = handle.disconnect(Disconnect::ByApplication, text, String::new()).await;
-                };
-                *session = Some(Session::new(socket, gone).map_err(|error| error.to_string())?);
-                Ok(())
-            }
+    /// The session process, started now if this is the first that needs it.
+    pub(super) async fn open_session(&mut self, handle: Handle) -> Result<(), String> {
+        match &self.state {
+            State::Stranger => return Err("nobody was let in".into()),
+            State::LoggedIn { session: Some(_), .. } => return Ok(()),
+            State::LoggedIn { session: None, .. } => {}
         }
+        let socket = self.gate.monitor.open_session(self.id).await?;
+        let tell = handle.clone();
+        let gone = async move {
+            let text = "bastion: the session process has ended".to_owned();
+            // The connection may be gone just as well.
+            let _gone = tell.disconnect(Disconnect::ByApplication, text, String::new()).await;
+        };
+        let (new, accepted) = Session::new(socket, gone).map_err(|error| error.to_string())?;
+        self.forwards.serve_accepted(accepted, self.carry_terms(handle, new.connector()));
+        if let State::LoggedIn { session, .. } = &mut self.state {
+            *session = Some(new);
+        }
+        Ok(())
     }
 
-    fn session(&self) -> Option<&Session> {
+    pub(super) fn session(&self) -> Option<&Session> {
         match &self.state {
             State::LoggedIn { session, .. } => session.as_ref(),
             State::Stranger => None,
@@ -163,6 +170,10 @@ impl ConnectionHandler {
         program: Program,
         transport: &mut Transport,
     ) -> Result<(), ConnectionError> {
+        if self.channels.lock().get_mut(&id).and_then(Channel::waiting).is_none() {
+            // One program a channel (RFC 4254 §6.5); the one that runs goes on.
+            return answer(transport, id, false);
+        }
         let is_subsystem = matches!(program, Program::Subsystem(_));
         match self.try_start(id, program, transport.handle()).await {
             Ok(()) => transport.channel_success(id)?,
@@ -191,13 +202,13 @@ impl ConnectionHandler {
         let session = self.session().ok_or("there is no session")?;
         let (pty, environment) = (waiting.pty.take(), std::mem::take(&mut waiting.environment));
         let started = session.start(id.into(), program, pty, environment).await?;
-        let terms = RunTerms {
-            handle,
-            window: self.gate.limits.window,
-            chunk: transport::chunk_for(&self.client.borrow()),
-        };
         let closed = self.report_closed(id);
-        self.channels.run(id, waiting, started, &terms, closed)
+        self.channels.run(id, waiting, started, &self.run_terms(handle), closed)
+    }
+
+    pub(super) fn run_terms(&self, handle: Handle) -> RunTerms {
+        let chunk = transport::chunk_for(&self.client.borrow());
+        RunTerms { handle, window: self.gate.limits.window, chunk }
     }
 
     /// Tells the monitor that a channel is closed.
@@ -339,6 +350,79 @@ impl Handler for ConnectionHandler {
         self.start(id, Program::Subsystem(name.to_owned()), transport).await
     }
 
+    async fn agent_request(&mut self, _: ChannelId, transport: &mut Transport) -> Result<bool, ConnectionError> {
+        Ok(self.listen_for_agent(transport.handle()).await)
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: RusshChannel<Msg>,
+        host: &str,
+        port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        transport: &mut Transport,
+    ) -> Result<(), ConnectionError> {
+        let to = Destination::Tcp { host: host.to_owned(), port };
+        self.open_direct(channel, to, reply, transport.handle()).await;
+        Ok(())
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        channel: RusshChannel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        transport: &mut Transport,
+    ) -> Result<(), ConnectionError> {
+        let to = Destination::Unix { path: path.to_owned() };
+        self.open_direct(channel, to, reply, transport.handle()).await;
+        Ok(())
+    }
+
+    /// The client has accepted a channel that was opened to it: only forwarded ones are.
+    async fn channel_open_confirmation(
+        &mut self,
+        id: ChannelId,
+        _max_packet_size: u32,
+        _window: u32,
+        _: &mut Transport,
+    ) -> Result<(), ConnectionError> {
+        self.forwards.opened(id);
+        Ok(())
+    }
+
+    async fn tcpip_forward(
+        &mut self,
+        address: &str,
+        port: &mut u32,
+        transport: &mut Transport,
+    ) -> Result<bool, ConnectionError> {
+        let at = ListenAddress::Tcp { host: address.to_owned(), port: *port };
+        let listening = self.listen(at, transport.handle()).await;
+        *port = listening.map_or(*port, u32::from);
+        Ok(listening.is_some())
+    }
+
+    async fn cancel_tcpip_forward(
+        &mut self,
+        address: &str,
+        port: u32,
+        _: &mut Transport,
+    ) -> Result<bool, ConnectionError> {
+        Ok(self.cancel_listen(&ListenAddress::Tcp { host: address.to_owned(), port }).await)
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, transport: &mut Transport) -> Result<bool, ConnectionError> {
+        let at = ListenAddress::Unix { path: path.to_owned() };
+        Ok(self.listen(at, transport.handle()).await.is_some())
+    }
+
+    async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut Transport) -> Result<bool, ConnectionError> {
+        Ok(self.cancel_listen(&ListenAddress::Unix { path: path.to_owned() }).await)
+    }
+
     async fn x11_request(
         &mut self,
         id: ChannelId,
@@ -375,21 +459,24 @@ impl Handler for ConnectionHandler {
     }
 
     async fn data(&mut self, id: ChannelId, data: &[u8], _: &mut Transport) -> Result<(), ConnectionError> {
-        if let Some(channel) = self.channels.lock().get(&id) {
-            channel.input(data);
+        match self.channels.lock().get(&id) {
+            Some(channel) => channel.input(data),
+            None => self.forwards.input(id, data),
         }
         Ok(())
     }
 
     async fn channel_eof(&mut self, id: ChannelId, _: &mut Transport) -> Result<(), ConnectionError> {
-        if let Some(channel) = self.channels.lock().get_mut(&id) {
-            channel.input_ends();
+        match self.channels.lock().get_mut(&id) {
+            Some(channel) => channel.input_ends(),
+            None => self.forwards.input_ends(id),
         }
         Ok(())
     }
 
     /// The client has closed a channel; russh has answered already. What runs on it gets SIGHUP.
     async fn channel_close(&mut self, id: ChannelId, _: &mut Transport) -> Result<(), ConnectionError> {
+        self.forwards.closed(id);
         let closed = self.report_closed(id);
         let channel = self.channels.lock().remove(&id);
         if let (Some(_), Some(session)) = (channel, self.session()) {

@@ -42,6 +42,8 @@ impl<S: Serialize, R: DeserializeOwned> AsyncLink<S, R> {
         readiness: Ready,
         operation: impl Fn(BorrowedFd<'_>) -> Result<T, LinkError>,
     ) -> Result<T, LinkError> {
+        // A peer that never stops talking must not keep its thread from the others.
+        tokio::task::consume_budget().await;
         loop {
             let mut guard = self.socket.ready(interest).await.map_err(LinkError::System)?;
             match operation(self.socket.get_ref().as_fd()) {

@@ -3,11 +3,15 @@
 //!
 //! ```text
 //! listener ─▶ connection ─▶ handler ─ authentication ─▶ policy, then the monitor's grant
-//!                             └─ channels ─▶ the session process's descriptors, by way of pump
+//!                             ├─ channels ─▶ the session process's descriptors, by way of pump
+//!                             └─ forwarding ─▶ forwards ─▶ sockets, which connector gets from the session process
 //! ```
 
 mod channels;
 mod connection;
+mod connector;
+mod forwarding;
+mod forwards;
 mod handler;
 mod link;
 mod listener;
@@ -80,16 +84,12 @@ impl Gate {
     }
 }
 
-/// Serves until the monitor says to end. Run with the link to the monitor, and a pipe for
-/// complaints, inherited.
+/// Serves until the monitor says to end. Run with the link to the monitor inherited.
 pub fn run() -> Result<(), GateError> {
     let system = |what| move |source| GateError::System { what, source };
     process::set_name(c"bastion-gate");
-    let mut inherited = spawn::inherited(2).map_err(system("the links"))?.into_iter();
-    let (Some(link), Some(complaints)) = (inherited.next(), inherited.next()) else {
-        return Err(GateError::NoSetup);
-    };
-    spawn::complain_to(complaints).map_err(system("the pipe for complaints"))?;
+    let mut inherited = spawn::inherited(1).map_err(system("the link"))?.into_iter();
+    let link = inherited.next().ok_or(GateError::NoSetup)?;
     process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
     let link = Link::<FromGate, ToGate>::new(link);
     let (setup, listeners) = receive_setup(&link)?;
@@ -138,6 +138,7 @@ async fn hear(
     while let Some(order) = messages.recv().await {
         match order {
             monitor::Order::Rules(rules) => gate.replace_rules(*rules),
+            monitor::Order::SayAlive => gate.monitor.tell(FromGate::Alive).await,
             monitor::Order::Drain(grace) => {
                 drain.send_replace(Some(grace));
             }

@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) enum Order {
     /// Who may log in has changed.
     Rules(Box<Rules>),
+    /// Say that the gate lives.
+    SayAlive,
     /// End within this time.
     Drain(Duration),
 }
@@ -48,8 +50,12 @@ impl Monitor {
         tokio::spawn(listen(link.clone(), waiting.clone(), orders));
         tokio::spawn(async move {
             while let Some(message) = queue.recv().await {
-                // A monitor that is gone is noticed where it is heard.
-                let Ok(()) = link.send(&message, &[]).await else { return };
+                match link.send(&message, &[]).await {
+                    // One message that cannot be sent is not the end of all others.
+                    Ok(()) | Err(LinkError::TooLong(_) | LinkError::Malformed(_)) => {}
+                    // Nothing that happens here would be written down any more.
+                    Err(_) => std::process::exit(1),
+                }
             }
         });
         Ok((Self { outgoing, waiting }, incoming))
@@ -105,6 +111,12 @@ async fn listen(
             ToGate::Setup(_) => continue,
             ToGate::Rules(rules) => {
                 if orders.send(Order::Rules(rules)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            ToGate::AreYouAlive => {
+                if orders.send(Order::SayAlive).await.is_err() {
                     return;
                 }
                 continue;

@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+use super::connector::{Accepted, Connector};
 use super::link::AsyncLink;
 use crate::ipc::{
     ChannelNumber, FromSession, Link, LinkError, Program, ProgramEnd, PtyRequest, Started, ToSession,
@@ -21,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Session {
     link: Arc<AsyncLink<ToSession, FromSession>>,
     programs: Arc<Mutex<Programs>>,
+    connector: Connector,
     listening: AbortHandle,
 }
 
@@ -46,15 +48,23 @@ struct Programs {
 }
 
 impl Session {
-    /// Over this socket. `gone` is called when the session process goes by itself.
+    /// Over this socket, with the connections that are accepted for the client. `gone` is called
+    /// when the session process goes by itself.
     pub(super) fn new(
         socket: OwnedFd,
         gone: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<Self, LinkError> {
+    ) -> Result<(Self, mpsc::Receiver<Accepted>), LinkError> {
         let link = Arc::new(AsyncLink::new(Link::new(socket))?);
         let programs = Arc::<Mutex<Programs>>::default();
-        let listening = tokio::spawn(listen(link.clone(), programs.clone(), gone)).abort_handle();
-        Ok(Self { link, programs, listening })
+        let (connector, accepted) = Connector::new(&link);
+        let listening = listen(link.clone(), programs.clone(), connector.clone(), gone);
+        let listening = tokio::spawn(listening).abort_handle();
+        Ok((Self { link, programs, connector, listening }, accepted))
+    }
+
+    /// The session as one that connects and listens.
+    pub(super) fn connector(&self) -> Connector {
+        self.connector.clone()
     }
 
     /// Starts a program. The error is a sentence for the user.
@@ -109,6 +119,7 @@ impl Drop for Session {
 async fn listen(
     link: Arc<AsyncLink<ToSession, FromSession>>,
     programs: Arc<Mutex<Programs>>,
+    connector: Connector,
     gone: impl Future<Output = ()>,
 ) {
     while let Ok((message, descriptors)) = link.receive().await {
@@ -130,8 +141,11 @@ async fn listen(
                     let _gone = waiting.send(end);
                 }
             }
+            FromSession::Forward(answer) => connector.hear(answer, descriptors),
         }
     }
+    // Whoever waits for news waits in vain.
+    *lock(&programs) = Programs::default();
     gone.await;
 }
 

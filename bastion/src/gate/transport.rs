@@ -21,11 +21,6 @@ const CHUNK: usize = 32 * 1024;
 /// (versions before 0.33). The rest of 16 KiB is for the packet's own fields.
 const CHUNK_FOR_ENVOY: usize = 15 * 1024;
 
-/// Bytes after which we ask for new keys. Clients ask long before: OpenSSH after 1 GiB with
-/// ChaCha20 and 64 GiB with AES, and so does Pomerium. This is for one that never does: it comes
-/// before the packet counter, a cipher's nonce, can wrap (RFC 4253 §9, RFC 4344 §3.1).
-const REKEY_AFTER: usize = 16 << 30;
-
 /// The configurations, by client.
 pub(super) struct Transports {
     for_others: Arc<Config>,
@@ -65,6 +60,7 @@ fn config(keys: Vec<PrivateKey>, limits: &Limits, for_envoy: bool) -> Config {
     let mut methods = MethodSet::empty();
     methods.push(MethodKind::PublicKey);
     let alive = limits.client_alive_interval;
+    let rekey_limit = usize::try_from(limits.rekey_limit).unwrap_or(usize::MAX);
     Config {
         server_id: SshId::Standard(Cow::Borrowed(VERSION)),
         methods,
@@ -73,8 +69,11 @@ fn config(keys: Vec<PrivateKey>, limits: &Limits, for_envoy: bool) -> Config {
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys,
         limits: russh::Limits {
-            rekey_write_limit: REKEY_AFTER,
-            rekey_read_limit: REKEY_AFTER,
+            // Clients ask long before: OpenSSH after 1 GiB with ChaCha20 and 64 GiB with AES, and
+            // so does Pomerium. This is for one that never does: it comes before the packet
+            // counter, a cipher's nonce, can wrap (RFC 4253 §9, RFC 4344 §3.1).
+            rekey_write_limit: rekey_limit,
+            rekey_read_limit: rekey_limit,
             // Hourly new keys have broken more sessions than they have saved.
             rekey_time_limit: Duration::from_secs(100 * 365 * 24 * 3600),
         },
@@ -154,6 +153,6 @@ mod tests {
     #[test]
     fn a_chunk_and_its_packet_fit_into_16_kib() {
         // packet_length, padding_length, type, channel, data type, length; padding; tag
-        assert!(CHUNK_FOR_ENVOY + 4 + 1 + 1 + 4 + 4 + 4 + 255 + 64 <= 16 * 1024);
+        const { assert!(CHUNK_FOR_ENVOY + 4 + 1 + 1 + 4 + 4 + 4 + 255 + 64 <= 16 * 1024) };
     }
 }

@@ -14,7 +14,7 @@ use super::MonitorError;
 use super::grants::Outcome;
 use crate::config::LogFormat;
 use crate::ipc::{
-    CertificateRecord, ChannelNumber, ConnectionId, GrantRequest, ProgramEnd, ProgramKind, RefusalRecord,
+    CertificateRecord, ChannelNumber, ConnectionId, ForwardEvent, GrantRequest, ProgramEnd, ProgramKind, RefusalRecord,
 };
 use crate::sys::process::Ended;
 use crate::sys::sandbox::Fence;
@@ -38,6 +38,9 @@ pub enum Event {
     SessionClosed { connection: ConnectionId, account: String, how: String },
     ProgramStarted { connection: ConnectionId, channel: ChannelNumber, kind: ProgramKind, pty: bool, pid: u32 },
     ProgramEnded { connection: ConnectionId, channel: ChannelNumber, #[serde(flatten)] end: End },
+    ForwardConnected { connection: ConnectionId, channel: ChannelNumber, destination: String, address: Option<SocketAddr> },
+    ForwardListening { connection: ConnectionId, at: String },
+    ForwardProhibited { connection: ConnectionId, reason: String },
     ChannelClosed { connection: ConnectionId, channel: ChannelNumber, received: u64, sent: u64 },
     ConnectionClosed { connection: ConnectionId, reason: String, received: u64, sent: u64 },
     GateEnded { how: String },
@@ -119,6 +122,17 @@ impl Event {
             reason,
             certificate: outcome.certificate.clone(),
         }))
+    }
+
+    /// What a session says about forwarding.
+    pub(super) fn forward(connection: ConnectionId, event: ForwardEvent) -> Self {
+        match event {
+            ForwardEvent::Connected { channel, destination, address } => {
+                Self::ForwardConnected { connection, channel, destination, address }
+            }
+            ForwardEvent::Listening { at } => Self::ForwardListening { connection, at },
+            ForwardEvent::Prohibited { reason } => Self::ForwardProhibited { connection, reason },
+        }
     }
 
     /// A refusal by the gate, which the monitor was not asked about.

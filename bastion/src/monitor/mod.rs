@@ -32,6 +32,8 @@ use grants::Grants;
 use sessions::Sessions;
 use trusted_keys::TrustedKeysFile;
 
+/// The most messages, and the most children, of one turn of the loop.
+const MESSAGES_A_TURN: usize = 256;
 /// How often the file of trusted authorities is looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// What the gate and the sessions may take beyond the grace time to end.
@@ -80,7 +82,6 @@ pub fn run(config: Config) -> Result<(), MonitorError> {
     let system = |what| move |source| MonitorError::System { what, source };
     process::close_what_was_left_open().map_err(system("close descriptors"))?;
     process::forbid_dump().map_err(system("forbid dumps"))?;
-    process::adopt_orphans().map_err(system("adopt orphans"))?;
     process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
     let taken = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
     let signals = Signals::take(&taken).map_err(system("take signals"))?;
@@ -183,10 +184,15 @@ impl Monitor {
     }
 
     fn keep_gate_running(&mut self) -> Result<(), MonitorError> {
+        self.gate.watch();
         if self.stopping.is_none() && self.gate.should_start() {
             let setup = self.gate_setup()?;
-            self.gate.start(setup)?;
+            if let Err(error) = self.gate.start(setup) {
+                self.audit.record(&Event::GateEnded { how: error.to_string() })?;
+                self.gate.forget().map_err(MonitorError::GateUnusable)?;
+            }
         }
+        self.sessions.end_overdue();
         Ok(())
     }
 
@@ -219,9 +225,13 @@ impl Monitor {
         while let Some(line) = self.gate.read_line() {
             self.audit.record(&Event::GateSays { line })?;
         }
-        while let Some(message) = self.gate.receive() {
+        // One that never stops talking must not keep everything else waiting.
+        for _ in 0..MESSAGES_A_TURN {
+            let Some(message) = self.gate.receive() else { return Ok(()) };
             match message {
-                FromGate::Ready(fence) => self.gate_is_ready(fence)?,
+                FromGate::Ready(fence) if self.gate.is_starting() => self.gate_is_ready(fence)?,
+                FromGate::Ready(_) => self.gate.condemn(),
+                FromGate::Alive => self.gate.is_alive(),
                 FromGate::Opened { connection, peer } => {
                     let next = ConnectionId(connection.0.saturating_add(1));
                     self.next_connection = self.next_connection.max(next);
@@ -237,6 +247,7 @@ impl Monitor {
                     .record(&Event::ChannelClosed { connection, channel, received, sent })?,
                 FromGate::Closed { connection, reason, received, sent } => {
                     self.grants.forget(connection);
+                    self.sessions.connection_closed(connection);
                     self.audit.record(&Event::ConnectionClosed { connection, reason, received, sent })?;
                 }
             }
@@ -297,14 +308,21 @@ impl Monitor {
     }
 
     fn reap(&mut self) -> Result<(), MonitorError> {
-        while let Some((pid, ended)) = process::reap() {
+        for _ in 0..MESSAGES_A_TURN {
+            let Some((pid, ended)) = process::reap() else { break };
             if self.gate.has_ended(pid) {
                 // What it said last is still to be read.
                 self.hear_gate()?;
                 self.grants.clear();
                 self.audit.record(&Event::GateEnded { how: audit::describe(ended) })?;
                 self.gate.forget().map_err(MonitorError::GateUnusable)?;
-            } else if let Some(event) = self.sessions.has_ended(pid, ended) {
+            } else if let Some(event) = {
+                // What it told last is still to be read.
+                for event in self.sessions.events() {
+                    self.audit.record(&event)?;
+                }
+                self.sessions.has_ended(pid, ended)
+            } {
                 self.audit.record(&event)?;
             }
         }

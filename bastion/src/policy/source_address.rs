@@ -39,13 +39,13 @@ impl SourceAddresses {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Network {
+pub(super) enum Network {
     V4(Ipv4Addr, u32),
     V6(Ipv6Addr, u32),
 }
 
 impl Network {
-    fn parse(entry: &str) -> Result<Self, String> {
+    pub(super) fn parse(entry: &str) -> Result<Self, String> {
         let problem = |what| {
             let entry = super::refusal::printable(entry, 64);
             Err(format!("its entry \"{entry}\" {what}"))
@@ -85,7 +85,7 @@ impl Network {
         }
     }
 
-    fn contains(self, source: IpAddr) -> bool {
+    pub(super) fn contains(self, source: IpAddr) -> bool {
         match (self, source) {
             (Network::V4(network, length), IpAddr::V4(source)) => {
                 let differing = network.to_bits() ^ source.to_bits();

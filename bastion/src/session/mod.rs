@@ -5,11 +5,12 @@
 //! that was taken over gets no more from it than the certificate permits.
 
 pub mod environment;
+mod forward;
 mod programs;
 mod terminal;
 
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,6 +22,7 @@ use crate::ipc::{
 };
 use crate::sys::signals::Signals;
 use crate::sys::{process, sandbox, spawn};
+use forward::{Forwarding, Outcome};
 use programs::Programs;
 
 /// How long the monitor may take to say what this session is for, and any part to take a message.
@@ -50,7 +52,7 @@ pub enum SessionError {
     },
 }
 
-/// Serves one connection until it ends. Run as the account, with the links to the monitor and to
+/// Serves one connection until it ends. Run with the links to the monitor and to
 /// the gate inherited.
 pub fn run() -> Result<(), SessionError> {
     let system = |what| move |source| SessionError::System { what, source };
@@ -64,6 +66,12 @@ pub fn run() -> Result<(), SessionError> {
     let signals = Signals::take(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT])
         .map_err(system("take signals"))?;
     let setup = first_message(&monitor)?;
+    if setup.become_account {
+        // Here, not before execve: the kernel then lets nobody of that account trace or stop this
+        // process on its way.
+        setup.account.assume().map_err(|error| system("become the account")(std::io::Error::other(error)))?;
+        process::forbid_dump().map_err(system("forbid dumps"))?;
+    }
     if setup.no_new_privileges {
         process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
     }
@@ -71,10 +79,15 @@ pub fn run() -> Result<(), SessionError> {
         sandbox::forbid_network()
             .map_err(|error| system("forbid the network")(std::io::Error::other(error)))?;
     }
-    let mut session = Session { monitor, gate, programs: Programs::new(setup) };
+    let forwarding = Forwarding::new(&setup);
+    let mut session = Session { monitor, gate, forwarding, programs: Programs::new(setup) };
     let outcome = session.serve(&signals);
     session.programs.hang_up_all();
-    outcome
+    match outcome {
+        // The connection went while it was being told something: that is how connections end.
+        Err(SessionError::Link { source: LinkError::Closed, .. }) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 fn first_message(monitor: &MonitorLink) -> Result<SessionSetup, SessionError> {
@@ -85,6 +98,7 @@ fn first_message(monitor: &MonitorLink) -> Result<SessionSetup, SessionError> {
 struct Session {
     monitor: MonitorLink,
     gate: GateLink,
+    forwarding: Forwarding,
     programs: Programs,
 }
 
@@ -92,19 +106,10 @@ impl Session {
     /// Until the gate closes the connection or the monitor stops the session.
     fn serve(&mut self, signals: &Signals) -> Result<(), SessionError> {
         loop {
-            let mut watched = [
-                PollFd::new(self.gate.as_fd(), PollFlags::POLLIN),
-                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.monitor.as_fd(), PollFlags::empty()),
-            ];
-            match poll(&mut watched, PollTimeout::NONE) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => {
-                    return Err(SessionError::System { what: "poll", source: error.into() });
-                }
-            }
+            let ready = self.wait(signals)?;
+            let (parts, forwarded) = ready.split_at_checked(3).unwrap_or_default();
             // The monitor never writes again; it can only go, and with it what watches over us.
-            if watched.iter().nth(2).and_then(PollFd::any) == Some(true) {
+            if parts.last() == Some(&true) {
                 return Ok(());
             }
             while let Some(signal) = signals.next() {
@@ -113,9 +118,33 @@ impl Session {
                 }
             }
             self.reap()?;
+            for outcome in self.forwarding.step(forwarded, Instant::now()) {
+                self.tell(outcome)?;
+            }
             if !self.obey()? {
                 return Ok(());
             }
+        }
+    }
+
+    /// Waits until something is to be done. Says what is ready: the gate, signals, the monitor,
+    /// and what is forwarded.
+    fn wait(&self, signals: &Signals) -> Result<Vec<bool>, SessionError> {
+        let mut watched = vec![
+            PollFd::new(self.gate.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.monitor.as_fd(), PollFlags::empty()),
+        ];
+        watched.extend(self.forwarding.watched().map(|(fd, flags)| PollFd::new(fd, flags)));
+        let limit = match self.forwarding.patience(Instant::now()) {
+            // Rounded up: woken a moment too early it would ask again, and again.
+            Some(limit) => PollTimeout::try_from(limit + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX),
+            None => PollTimeout::NONE,
+        };
+        match poll(&mut watched, limit) {
+            Ok(_) => Ok(watched.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
+            Err(Errno::EINTR) => Ok(vec![false; watched.len()]),
+            Err(error) => Err(SessionError::System { what: "poll", source: error.into() }),
         }
     }
 
@@ -147,7 +176,28 @@ impl Session {
                 ToSession::WindowChange { channel, size } => self.programs.resize(channel, size),
                 ToSession::Signal { channel, signal } => self.programs.signal(channel, &signal),
                 ToSession::HangUp { channel } => self.programs.hang_up(channel),
+                ToSession::Forward(order) => {
+                    if let Some(outcome) = self.forwarding.obey(order) {
+                        self.tell(outcome)?;
+                    }
+                }
             }
+        }
+    }
+
+    /// Says what came of an order to forward something.
+    fn tell(&mut self, outcome: Outcome) -> Result<(), SessionError> {
+        if let Some(socket) = outcome.agent {
+            self.programs.set_agent(&socket);
+        }
+        if let Some(event) = outcome.event {
+            self.report(SessionEvent::Forward(event))?;
+        }
+        match outcome.answer {
+            Some((answer, descriptor)) => {
+                self.answer(&FromSession::Forward(answer), descriptor.as_slice())
+            }
+            None => Ok(()),
         }
     }
 

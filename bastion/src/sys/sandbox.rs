@@ -156,15 +156,11 @@ const PERMITTED: &[libc::c_long] = &[
     libc::SYS_readv,
     libc::SYS_writev,
     libc::SYS_recvfrom,
-    libc::SYS_sendto,
     libc::SYS_recvmsg,
-    libc::SYS_sendmsg,
-    libc::SYS_shutdown,
     libc::SYS_close,
     // Connections that come in on the listening socket.
     libc::SYS_accept4,
     libc::SYS_getsockopt,
-    libc::SYS_setsockopt,
     libc::SYS_getsockname,
     libc::SYS_getpeername,
     // Waiting.
@@ -242,6 +238,39 @@ fn compile(
     Ok(SeccompFilter::new(rules, otherwise, on_match, architecture)?.try_into()?)
 }
 
+fn condition(
+    argument: u8,
+    operator: SeccompCmpOp,
+    value: i32,
+) -> Result<SeccompCondition, seccompiler::BackendError> {
+    let value = u64::from(value.unsigned_abs());
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+}
+
+fn stream_pair() -> Result<SeccompRule, seccompiler::BackendError> {
+    // The type's low bits; the others are flags.
+    let kind = SeccompCmpOp::MaskedEq(0xf);
+    SeccompRule::new(vec![
+        condition(0, SeccompCmpOp::Eq, libc::AF_UNIX)?,
+        condition(1, kind, libc::SOCK_STREAM)?,
+    ])
+}
+
+fn send_to_nowhere() -> Result<SeccompRule, seccompiler::BackendError> {
+    let fast_open = SeccompCmpOp::MaskedEq(u64::from(libc::MSG_FASTOPEN.unsigned_abs()));
+    SeccompRule::new(vec![
+        condition(3, fast_open, 0)?,
+        SeccompCondition::new(4, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?,
+    ])
+}
+
+fn socket_option(level: i32, name: i32) -> Result<SeccompRule, seccompiler::BackendError> {
+    SeccompRule::new(vec![
+        condition(1, SeccompCmpOp::Eq, level)?,
+        condition(2, SeccompCmpOp::Eq, name)?,
+    ])
+}
+
 /// System calls that are permitted with certain arguments only.
 fn permitted_with_arguments() -> Result<BTreeMap<i64, Vec<SeccompRule>>, Box<dyn std::error::Error>> {
     let rule = |argument, operator, value: u64| {
@@ -276,6 +305,17 @@ fn permitted_with_arguments() -> Result<BTreeMap<i64, Vec<SeccompRule>>, Box<dyn
             libc::SYS_fcntl,
             equal(1, &[libc::F_GETFL, libc::F_SETFL, libc::F_GETFD, libc::F_SETFD, libc::F_DUPFD_CLOEXEC])?,
         ),
+        // A pair that is connected to nothing but itself: the runtime's, where it watches signals.
+        // Of streams only: a datagram socket could send to any other by its name.
+        (libc::SYS_socketpair, vec![stream_pair()?]),
+        // On what is connected: to no address, and without MSG_FASTOPEN, which connects.
+        (libc::SYS_sendto, vec![send_to_nowhere()?]),
+        // Never of reading: that would end the listening socket for good.
+        (libc::SYS_shutdown, equal(1, &[libc::SHUT_WR])?),
+        (libc::SYS_setsockopt, vec![
+            socket_option(libc::SOL_SOCKET, libc::SO_KEEPALIVE)?,
+            socket_option(libc::IPPROTO_TCP, libc::TCP_NODELAY)?,
+        ]),
         (libc::SYS_ioctl, equal(1, &[i32::try_from(libc::FIONBIO).unwrap_or(0)])?),
         (libc::SYS_prctl, equal(0, &[libc::PR_SET_NAME, libc::PR_SET_VMA])?),
         // Reading its own limits, as the C library does for a thread's stack; setting none.

@@ -44,3 +44,10 @@ pub(super) fn restore_defaults() -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Lets a signal pass without effect.
+pub fn ignore(signal: Signal) -> io::Result<()> {
+    // SAFETY: to ignore a signal runs no code of ours.
+    unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) }?;
+    Ok(())
+}

@@ -2,7 +2,12 @@
 //! proves itself will do, and who has none, answers keyboard-interactive with no questions.
 
 use crate::authentication::{request, signed_data};
-use crate::message::*;
+use crate::message::{
+    Disconnect, SSH_DISCONNECT_PROTOCOL_ERROR, SSH_MSG_DEBUG, SSH_MSG_DISCONNECT, SSH_MSG_EXT_INFO,
+    SSH_MSG_IGNORE, SSH_MSG_SERVICE_ACCEPT, SSH_MSG_SERVICE_REQUEST, SSH_MSG_UNIMPLEMENTED,
+    SSH_MSG_USERAUTH_FAILURE, SSH_MSG_USERAUTH_INFO_REQUEST, SSH_MSG_USERAUTH_INFO_RESPONSE,
+    SSH_MSG_USERAUTH_PK_OK, SSH_MSG_USERAUTH_REQUEST,
+};
 use crate::signing;
 use crate::strict::Violation;
 use crate::transport::{Config, EXT_INFO, Error, Event, Role, Transport};

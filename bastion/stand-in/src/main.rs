@@ -5,7 +5,7 @@
 use anyhow::Context;
 use clap::Parser;
 use pomerium_stand_in::proxy::{self, Report, Route, Settings};
-use pomerium_stand_in::transport::{Cipher, Config, HostKeys, KexMethod, Mac};
+use pomerium_stand_in::transport::{Cipher, Config, HostKeys, KexMethod, MAX_PACKET_LENGTH, Mac};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +44,10 @@ struct Arguments {
     /// Start a key exchange with the server after so many bytes in a direction (at least 256).
     #[arg(long, value_name = "BYTES")]
     rekey_after: Option<u64>,
+    /// Take no larger packet_length from the server: 16384 finds the packets that stall Pomerium
+    /// v0.32.
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_PACKET_LENGTH)]
+    max_packet_length: u32,
     /// Let users in at once, with no key and no questions (for `ssh -o BatchMode=yes`).
     #[arg(long)]
     accept_none: bool,
@@ -86,6 +90,7 @@ fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {
         upstream.offer.restrict_macs(&arguments.mac);
     }
     upstream.rekey_after = arguments.rekey_after.map(|bytes| bytes.max(256));
+    upstream.max_packet_length = arguments.max_packet_length;
     Ok(Settings {
         routes: arguments.route.clone(),
         host_keys,

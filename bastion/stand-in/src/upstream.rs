@@ -2,7 +2,12 @@
 //! client_transport.cc and service_userauth.cc, `UpstreamUserAuthService`.
 
 use crate::authentication::publickey_request;
-use crate::message::*;
+use crate::message::{
+    SSH_MSG_CHANNEL_OPEN, SSH_MSG_CHANNEL_OPEN_CONFIRMATION, SSH_MSG_DISCONNECT, SSH_MSG_EXT_INFO,
+    SSH_MSG_SERVICE_ACCEPT, SSH_MSG_SERVICE_REQUEST, SSH_MSG_UNIMPLEMENTED,
+    SSH_MSG_USERAUTH_BANNER, SSH_MSG_USERAUTH_FAILURE, SSH_MSG_USERAUTH_SUCCESS, SSH2_MSG_PING,
+    SSH2_MSG_PONG,
+};
 use crate::strict::{ServerRules, Verdict};
 use crate::transport::{self, Config, EXT_INFO, Event, Role, Transport};
 use crate::wire::{Reader, Writer};

@@ -11,7 +11,10 @@
 use bytes::Bytes;
 use pomerium_stand_in::authentication::request;
 use pomerium_stand_in::client::{Client, Options};
-use pomerium_stand_in::message::*;
+use pomerium_stand_in::message::{
+    Disconnect, SSH_DISCONNECT_CONNECTION_LOST, SSH_MSG_IGNORE, SSH_MSG_UNIMPLEMENTED,
+    SSH_MSG_USERAUTH_BANNER, SSH_MSG_USERAUTH_REQUEST, SSH_MSG_USERAUTH_SUCCESS, describe,
+};
 use pomerium_stand_in::proxy::{self, Report, Route, Settings};
 use pomerium_stand_in::strict::Violation;
 use pomerium_stand_in::transport::{Config, Event, Forgery, HostKeys, Role, Transport};

@@ -21,20 +21,34 @@ fn a_thousand_sessions_leave_nothing_behind() {
             _ => (&["-T"], "kill -9 $PPID"),
         };
         let mut ssh = server.ssh(&user, arguments);
-        ssh.arg(command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        ssh.arg(command)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
     };
-    (0..PARALLEL).map(run).collect::<Vec<_>>().into_iter().for_each(|child| drop(finish(child)));
+    (0..PARALLEL)
+        .map(run)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .for_each(|child| drop(finish(child)));
     let settled = || (children(server.pid()).len() == 1).then_some(());
     wait_for("the first sessions' end", settled);
     let (gate, monitor) = (server.gate(), server.pid());
     let ptys = || fs::read_dir("/dev/pts").unwrap().count();
     let before = (descriptors(monitor), descriptors(gate), ptys());
     for _ in 0..SESSIONS / PARALLEL {
-        (0..PARALLEL).map(run).collect::<Vec<_>>().into_iter().for_each(|child| drop(finish(child)));
+        (0..PARALLEL)
+            .map(run)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|child| drop(finish(child)));
     }
     wait_for("all sessions' end", settled);
     assert_eq!(server.gate(), gate, "the gate has been restarted");
-    let zombies = children(monitor).into_iter().filter(|&pid| status_field(pid, "State").unwrap().starts_with('Z'));
+    let zombies = children(monitor)
+        .into_iter()
+        .filter(|&pid| status_field(pid, "State").unwrap().starts_with('Z'));
     assert_eq!(zombies.count(), 0);
     let same = || {
         let after = (descriptors(monitor), descriptors(gate));
@@ -42,5 +56,7 @@ fn a_thousand_sessions_leave_nothing_behind() {
     };
     wait_for("as many descriptors as before", same);
     // Other tests of this run open terminals, too.
-    wait_for("as many terminals as before", || (ptys() <= before.2 + 20).then_some(()));
+    wait_for("as many terminals as before", || {
+        (ptys() <= before.2 + 20).then_some(())
+    });
 }

@@ -10,8 +10,15 @@ use crate::support::{Server, is_alive, signal, wait_for};
 fn start(server: &Server, arguments: &[&str], command: &str, file: &Path) -> (Child, u32) {
     let user = server.user();
     let mut ssh = server.ssh(&user, arguments);
-    let child = ssh.arg(command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let pid = wait_for("the program's number", || fs::read_to_string(file).ok()?.trim().parse().ok());
+    let child = ssh
+        .arg(command)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = wait_for("the program's number", || {
+        fs::read_to_string(file).ok()?.trim().parse().ok()
+    });
     (child, pid)
 }
 
@@ -33,7 +40,9 @@ fn a_program_gets_sighup_when_its_connection_is_cut() {
         // Not with a goodbye: as when a network goes away.
         signal(ssh.id(), "KILL");
         ssh.wait().unwrap();
-        wait_for("SIGHUP", || fs::read_to_string(&hup).ok().filter(|text| text == "hup\n"));
+        wait_for("SIGHUP", || {
+            fs::read_to_string(&hup).ok().filter(|text| text == "hup\n")
+        });
         wait_for("the program's end", || (!is_alive(pid)).then_some(()));
         assert!(number < 2);
     }
@@ -43,7 +52,12 @@ fn a_program_gets_sighup_when_its_connection_is_cut() {
 fn a_program_without_a_terminal_dies_with_its_connection() {
     let server = Server::start();
     let pids = file(&server, "pid");
-    let (mut ssh, pid) = start(&server, &["-T"], &format!("echo $$ > {}; exec sleep 1000", pids.display()), &pids);
+    let (mut ssh, pid) = start(
+        &server,
+        &["-T"],
+        &format!("echo $$ > {}; exec sleep 1000", pids.display()),
+        &pids,
+    );
     signal(ssh.id(), "KILL");
     ssh.wait().unwrap();
     wait_for("the program's end", || (!is_alive(pid)).then_some(()));
@@ -51,13 +65,23 @@ fn a_program_without_a_terminal_dies_with_its_connection() {
 
 #[test]
 fn what_was_detached_on_purpose_stays() {
-    for detach in ["nohup sleep 1000", "setsid sleep 1000", "setsid nohup sleep 1000"] {
+    for detach in [
+        "nohup sleep 1000",
+        "setsid sleep 1000",
+        "setsid nohup sleep 1000",
+    ] {
         let server = Server::start();
         let pids = file(&server, "pid");
         let pid_of = if detach.starts_with("setsid") {
-            format!("setsid sh -c 'echo $$ > {}; exec sleep 1000' < /dev/null > /dev/null 2>&1 &", pids.display())
+            format!(
+                "setsid sh -c 'echo $$ > {}; exec sleep 1000' < /dev/null > /dev/null 2>&1 &",
+                pids.display()
+            )
         } else {
-            format!("{detach} < /dev/null > /dev/null 2>&1 & echo $! > {}", pids.display())
+            format!(
+                "{detach} < /dev/null > /dev/null 2>&1 & echo $! > {}",
+                pids.display()
+            )
         };
         let command = format!("{pid_of}\nsleep 1000");
         let (mut ssh, pid) = start(&server, &["-T"], &command, &pids);
@@ -65,12 +89,17 @@ fn what_was_detached_on_purpose_stays() {
         ssh.wait().unwrap();
         let session_is_gone = || {
             let children = crate::support::children(server.pid());
-            (!children.into_iter().any(|pid| crate::support::command_line(pid).contains("session"))).then_some(())
+            (!children
+                .into_iter()
+                .any(|pid| crate::support::command_line(pid).contains("session")))
+            .then_some(())
         };
         wait_for("the session's end", session_is_gone);
         assert!(is_alive(pid), "{detach}");
         signal(pid, "KILL");
-        wait_for("the reaper", || (!Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
+        wait_for("the reaper", || {
+            (!Path::new(&format!("/proc/{pid}")).exists()).then_some(())
+        });
     }
 }
 
@@ -89,7 +118,10 @@ fn a_background_program_does_not_hold_a_finished_terminal() {
 fn a_program_that_ignores_sighup_does_not_hold_its_connection() {
     let mut server = Server::start();
     let pids = file(&server, "pid");
-    let command = format!("trap '' HUP; echo $$ > {}; while :; do sleep 0.1; done", pids.display());
+    let command = format!(
+        "trap '' HUP; echo $$ > {}; while :; do sleep 0.1; done",
+        pids.display()
+    );
     let (mut ssh, pid) = start(&server, &["-T"], &command, &pids);
     signal(ssh.id(), "KILL");
     ssh.wait().unwrap();

@@ -3,7 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::{Server, as_root, children, command_line, output, status_field, text, wait_for};
+use crate::support::{
+    Server, as_root, children, command_line, output, status_field, text, wait_for,
+};
 
 /// An account that is neither root nor the gate's; the test command makes it.
 const ORDINARY: &str = "bastion-test";
@@ -11,7 +13,10 @@ const ORDINARY: &str = "bastion-test";
 /// Whether the test can be run: it takes root, and the account.
 fn can_run() -> bool {
     let there = output(Command::new("id").arg(ORDINARY)).status.success();
-    assert!(!as_root() || there, "make the account: useradd --system --shell /bin/sh {ORDINARY}");
+    assert!(
+        !as_root() || there,
+        "make the account: useradd --system --shell /bin/sh {ORDINARY}"
+    );
     if !as_root() {
         eprintln!("SKIPPED: only root can start processes as others");
     }
@@ -24,7 +29,8 @@ fn ids(pid: u32) -> (String, String, String) {
 }
 
 fn capabilities(pid: u32) -> [u64; 3] {
-    ["CapEff", "CapPrm", "CapAmb"].map(|set| u64::from_str_radix(&status_field(pid, set).unwrap(), 16).unwrap())
+    ["CapEff", "CapPrm", "CapAmb"]
+        .map(|set| u64::from_str_radix(&status_field(pid, set).unwrap(), 16).unwrap())
 }
 
 #[test]
@@ -50,9 +56,16 @@ fn each_part_has_the_identity_it_should() {
     let mut server = Server::start_as_ordinary(ORDINARY);
     let user = server.user();
     let mut ssh = server.ssh(&user, &[]).arg("sleep 1000").spawn().unwrap();
-    let program = u32::try_from(server.event("program_started", |_| true)["pid"].as_u64().unwrap()).unwrap();
+    let program = u32::try_from(
+        server.event("program_started", |_| true)["pid"]
+            .as_u64()
+            .unwrap(),
+    )
+    .unwrap();
     let session = wait_for("a session", || {
-        children(server.pid()).into_iter().find(|&pid| command_line(pid).contains("session"))
+        children(server.pid())
+            .into_iter()
+            .find(|&pid| command_line(pid).contains("session"))
     });
     let id = |flag: &str| {
         let run = output(Command::new("id").args([flag, ORDINARY]));
@@ -60,8 +73,14 @@ fn each_part_has_the_identity_it_should() {
     };
     for pid in [session, program] {
         let (uids, gids, groups) = ids(pid);
-        assert_eq!(uids.split_whitespace().collect::<Vec<_>>(), vec![id("-u"); 4]);
-        assert_eq!(gids.split_whitespace().collect::<Vec<_>>(), vec![id("-g"); 4]);
+        assert_eq!(
+            uids.split_whitespace().collect::<Vec<_>>(),
+            vec![id("-u"); 4]
+        );
+        assert_eq!(
+            gids.split_whitespace().collect::<Vec<_>>(),
+            vec![id("-g"); 4]
+        );
         let mut groups: Vec<_> = groups.split_whitespace().map(str::to_owned).collect();
         let mut wanted: Vec<_> = id("-G").split_whitespace().map(str::to_owned).collect();
         groups.sort();
@@ -101,7 +120,11 @@ fn the_account_can_neither_read_nor_stop_what_guards_it() {
     ];
     for command in forbidden {
         let run = output(server.ssh(&user, &[]).arg(&command));
-        assert!(!run.status.success(), "{command} worked: {}", text(&run.stdout));
+        assert!(
+            !run.status.success(),
+            "{command} worked: {}",
+            text(&run.stdout)
+        );
     }
     assert_eq!((server.pid(), server.gate()), (monitor, gate));
 }
@@ -120,7 +143,11 @@ fn no_secret_is_in_an_argument_or_a_log() {
     assert!(server.run("true").status.success());
     server.event("session_closed", |_| true);
     let log = format!("{:?}", server.events_so_far());
-    let keys = ["ssh_host_ed25519_key", "ssh_host_rsa_key", "ssh_host_ecdsa_key"];
+    let keys = [
+        "ssh_host_ed25519_key",
+        "ssh_host_rsa_key",
+        "ssh_host_ecdsa_key",
+    ];
     for key in keys {
         let text = fs::read_to_string(server.folder.path().join("state").join(key)).unwrap();
         let body = text.lines().nth(3).unwrap();

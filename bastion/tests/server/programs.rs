@@ -9,7 +9,10 @@ use crate::support::{Server, finish, output, text};
 fn a_command_runs_and_its_status_comes_back() {
     let server = Server::start();
     for status in [0, 1, 7, 255] {
-        assert_eq!(server.run(&format!("exit {status}")).status.code(), Some(status));
+        assert_eq!(
+            server.run(&format!("exit {status}")).status.code(),
+            Some(status)
+        );
     }
 }
 
@@ -17,7 +20,9 @@ fn a_command_runs_and_its_status_comes_back() {
 fn standard_error_stays_apart() {
     let server = Server::start();
     let run = server.run("echo out; echo err >&2");
-    assert_eq!((text(&run.stdout).as_str(), text(&run.stderr).as_str()), ("out\n", "err\n"));
+    assert_eq!(text(&run.stdout), "out\n");
+    // What the account's own start-up files complain about comes before.
+    assert!(text(&run.stderr).ends_with("err\n"), "{}", text(&run.stderr));
 }
 
 #[test]
@@ -26,7 +31,10 @@ fn a_signal_that_ends_a_program_is_reported() {
     // ssh shows an exit-signal as status 255.
     assert_eq!(server.run("kill -TERM $$").status.code(), Some(255));
     let ended = server.event("program_ended", |_| true);
-    assert_eq!((ended["signal"].as_str(), ended["core_dumped"].as_bool()), (Some("TERM"), Some(false)));
+    assert_eq!(
+        (ended["signal"].as_str(), ended["core_dumped"].as_bool()),
+        (Some("TERM"), Some(false))
+    );
 }
 
 #[test]
@@ -34,8 +42,18 @@ fn input_ends_where_the_client_ends_it() {
     let server = Server::start();
     let user = server.user();
     let mut ssh = server.ssh(&user, &[]);
-    let mut child = ssh.arg("wc -c; echo done").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(&[b'x'; 100_000]).unwrap();
+    let mut child = ssh
+        .arg("wc -c; echo done")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&[b'x'; 100_000])
+        .unwrap();
     assert_eq!(text(&finish(child).stdout), "100000\ndone\n");
 }
 
@@ -44,7 +62,8 @@ fn output_is_complete_to_the_last_byte() {
     let server = Server::start();
     for length in [1, 4095, 65_536, 65_537, 3_000_001] {
         let run = server.run(&format!("head -c {length} /dev/zero; echo -n end >&2; exit 5"));
-        assert_eq!((run.stdout.len(), text(&run.stderr).as_str(), run.status.code()), (length, "end", Some(5)));
+        assert_eq!((run.stdout.len(), run.status.code()), (length, Some(5)));
+        assert!(text(&run.stderr).ends_with("end"), "{}", text(&run.stderr));
     }
 }
 
@@ -53,7 +72,12 @@ fn a_program_that_does_not_read_holds_up_nobody() {
     let server = Server::start();
     let user = server.user();
     let mut ssh = server.ssh(&user, &[]);
-    let mut child = ssh.arg("exec <&-; echo early").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = ssh
+        .arg("exec <&-; echo early")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || while stdin.write_all(&[b'x'; 65_536]).is_ok() {});
     assert_eq!(text(&finish(child).stdout), "early\n");
@@ -65,10 +89,23 @@ fn a_shell_without_a_terminal_reads_commands_from_its_input() {
     let server = Server::start();
     let user = server.user();
     let mut ssh = server.ssh(&user, &["-T"]);
-    let mut child = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"echo shell-$((6 * 7))\nexit 4\n").unwrap();
+    let mut child = ssh
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"echo shell-$((6 * 7))\nexit 4\n")
+        .unwrap();
     let run = finish(child);
-    assert!(text(&run.stdout).contains("shell-42"), "{}", text(&run.stdout));
+    assert!(
+        text(&run.stdout).contains("shell-42"),
+        "{}",
+        text(&run.stdout)
+    );
     assert_eq!(run.status.code(), Some(4));
 }
 
@@ -82,7 +119,12 @@ fn a_login_shell_knows_that_it_is_one() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(b"echo \"zeroth $0\"\n").unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"echo \"zeroth $0\"\n")
+        .unwrap();
     assert!(text(&finish(child).stdout).contains("zeroth -"));
 }
 
@@ -103,7 +145,16 @@ fn many_programs_share_one_connection() {
     let user = server.user();
     let socket = user.folder().join("control");
     let control = format!("ControlPath={}", socket.display());
-    let master = ["-o", "ControlMaster=yes", "-o", &control, "-o", "ControlPersist=yes", "-N", "-f"];
+    let master = [
+        "-o",
+        "ControlMaster=yes",
+        "-o",
+        &control,
+        "-o",
+        "ControlPersist=yes",
+        "-N",
+        "-f",
+    ];
     assert!(server.ssh(&user, &master).status().unwrap().success());
     let runs: Vec<_> = (0..20)
         .map(|number| {
@@ -114,11 +165,25 @@ fn many_programs_share_one_connection() {
         .collect();
     for (number, run) in runs.into_iter().enumerate() {
         let run = finish(run);
-        assert_eq!((text(&run.stdout).as_str(), run.status.code()), ("200000\n", i32::try_from(number).ok()));
+        assert_eq!(
+            (text(&run.stdout).as_str(), run.status.code()),
+            ("200000\n", i32::try_from(number).ok())
+        );
     }
-    assert!(server.ssh(&user, &["-o", &control, "-O", "exit"]).stderr(Stdio::null()).status().unwrap().success());
+    assert!(
+        server
+            .ssh(&user, &["-o", &control, "-O", "exit"])
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    );
     server.event("session_closed", |_| true);
-    let sessions = server.events_so_far().iter().filter(|event| event["event"] == "session_opened").count();
+    let sessions = server
+        .events_so_far()
+        .iter()
+        .filter(|event| event["event"] == "session_opened")
+        .count();
     assert_eq!(sessions, 1);
 }
 
@@ -127,13 +192,26 @@ fn one_stalled_channel_does_not_stall_another() {
     let server = Server::start();
     let user = server.user();
     let control = format!("ControlPath={}", user.folder().join("control").display());
-    let master = ["-o", "ControlMaster=yes", "-o", &control, "-o", "ControlPersist=yes", "-N", "-f"];
+    let master = [
+        "-o",
+        "ControlMaster=yes",
+        "-o",
+        &control,
+        "-o",
+        "ControlPersist=yes",
+        "-N",
+        "-f",
+    ];
     assert!(server.ssh(&user, &master).status().unwrap().success());
     // One program never reads what its client sends without end; the output of another is never
     // read by its client.
     let endless = || std::fs::File::open("/dev/zero").unwrap();
-    let mut not_reading =
-        server.ssh(&user, &["-o", &control]).arg("sleep 1000").stdin(endless()).spawn().unwrap();
+    let mut not_reading = server
+        .ssh(&user, &["-o", &control])
+        .arg("sleep 1000")
+        .stdin(endless())
+        .spawn()
+        .unwrap();
     let mut not_read = server
         .ssh(&user, &["-o", &control])
         .arg("cat /dev/zero")
@@ -141,14 +219,21 @@ fn one_stalled_channel_does_not_stall_another() {
         .spawn()
         .unwrap();
     for _ in 0..50 {
-        let run = output(server.ssh(&user, &["-o", &control]).arg("head -c 100000 /dev/zero"));
+        let run = output(
+            server
+                .ssh(&user, &["-o", &control])
+                .arg("head -c 100000 /dev/zero"),
+        );
         assert_eq!((run.stdout.len(), run.status.code()), (100_000, Some(0)));
     }
     for child in [&mut not_reading, &mut not_read] {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let _ = server.ssh(&user, &["-o", &control, "-O", "exit"]).stderr(Stdio::null()).status();
+    let _ = server
+        .ssh(&user, &["-o", &control, "-O", "exit"])
+        .stderr(Stdio::null())
+        .status();
 }
 
 #[test]
@@ -158,7 +243,10 @@ fn many_connections_are_served_at_once() {
     let runs: Vec<_> = (0..30)
         .map(|number| {
             let mut ssh = server.ssh(&user, &[]);
-            ssh.arg(format!("echo {number}")).stdout(Stdio::piped()).spawn().unwrap()
+            ssh.arg(format!("echo {number}"))
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
         })
         .collect();
     for (number, run) in runs.into_iter().enumerate() {
@@ -171,7 +259,11 @@ fn an_unknown_subsystem_is_refused() {
     let server = Server::start();
     let run = output(server.ssh(&server.user(), &["-s"]).arg("nonsense"));
     assert!(!run.status.success());
-    assert!(text(&run.stderr).contains("subsystem request failed"), "{}", text(&run.stderr));
+    assert!(
+        text(&run.stderr).contains("subsystem request failed"),
+        "{}",
+        text(&run.stderr)
+    );
 }
 
 #[test]
@@ -181,9 +273,13 @@ fn a_program_that_cannot_be_started_is_explained() {
     let run = server.run(&format!(": {}", "x".repeat(31_000)));
     assert_eq!(run.status.code(), Some(0));
     let user = server.user_with(|spec| {
-        let forced = keys::certificate::CertificateOption::with_value("force-command", "a\0b").unwrap();
+        let forced =
+            keys::certificate::CertificateOption::with_value("force-command", "a\0b").unwrap();
         spec.critical_options.push(forced);
     });
     assert!(!output(server.ssh(&user, &[]).arg("id")).status.success());
-    assert_eq!(server.event("login", |login| login["verdict"] == "refused")["reason"]["code"], "malformed_option");
+    assert_eq!(
+        server.event("login", |login| login["verdict"] == "refused")["reason"]["code"],
+        "malformed_option"
+    );
 }

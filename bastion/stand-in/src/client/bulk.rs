@@ -59,6 +59,12 @@ impl Client {
         let mut chunk = Bytes::new();
         let mut sending = true;
         loop {
+            while let Some(event) = self.channel(id)?.events.pop_front() {
+                sink(&event);
+                if event == ChannelEvent::Close {
+                    return self.flush().await;
+                }
+            }
             while sending && self.transport.has_room() {
                 if chunk.is_empty() {
                     let Some(next) = input.next() else {
@@ -77,13 +83,6 @@ impl Client {
                 }
             }
             self.pump().await?;
-            while let Some(event) = self.channel(id)?.events.pop_front() {
-                sink(&event);
-                if event == ChannelEvent::Close {
-                    self.flush().await?;
-                    return Ok(());
-                }
-            }
         }
     }
 }

@@ -1,7 +1,12 @@
 //! Channels, their windows and their events (RFC 4254 section 5).
 
 use super::{Client, Error};
-use crate::message::*;
+use crate::message::{
+    SSH_MSG_CHANNEL_CLOSE, SSH_MSG_CHANNEL_DATA, SSH_MSG_CHANNEL_EOF,
+    SSH_MSG_CHANNEL_EXTENDED_DATA, SSH_MSG_CHANNEL_FAILURE, SSH_MSG_CHANNEL_OPEN,
+    SSH_MSG_CHANNEL_OPEN_CONFIRMATION, SSH_MSG_CHANNEL_OPEN_FAILURE, SSH_MSG_CHANNEL_REQUEST,
+    SSH_MSG_CHANNEL_SUCCESS, SSH_MSG_CHANNEL_WINDOW_ADJUST,
+};
 use crate::strict::Violation;
 use crate::wire::{Malformed, Reader, Writer};
 use bytes::Bytes;

@@ -2,7 +2,11 @@
 
 use super::{Client, Error};
 use crate::authentication::publickey_request;
-use crate::message::*;
+use crate::message::{
+    SSH_MSG_DEBUG, SSH_MSG_EXT_INFO, SSH_MSG_IGNORE, SSH_MSG_SERVICE_ACCEPT,
+    SSH_MSG_SERVICE_REQUEST, SSH_MSG_UNIMPLEMENTED, SSH_MSG_USERAUTH_BANNER,
+    SSH_MSG_USERAUTH_FAILURE, SSH_MSG_USERAUTH_PK_OK, SSH_MSG_USERAUTH_SUCCESS,
+};
 use crate::strict::Violation;
 use crate::transport;
 use crate::wire::{Malformed, Reader, Writer};

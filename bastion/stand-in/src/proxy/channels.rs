@@ -1,7 +1,10 @@
 //! Channel numbers. Each side is told one that is the proxy's own, the same one for both, and the
 //! numbers that the sides gave are looked up on the way (pomerium/envoy-custom id_manager.h).
 
-use crate::message::*;
+use crate::message::{
+    SSH_MSG_CHANNEL_CLOSE, SSH_MSG_CHANNEL_FAILURE, SSH_MSG_CHANNEL_OPEN,
+    SSH_MSG_CHANNEL_OPEN_CONFIRMATION, SSH_MSG_CHANNEL_OPEN_FAILURE, SSH_MSG_CHANNEL_WINDOW_ADJUST,
+};
 use crate::strict::Violation;
 use crate::wire::{Malformed, Reader};
 use std::collections::BTreeMap;

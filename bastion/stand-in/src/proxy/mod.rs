@@ -4,7 +4,12 @@ mod channels;
 mod relay;
 
 use crate::downstream::Downstream;
-use crate::message::*;
+use crate::message::{
+    Disconnect, SSH_DISCONNECT_BY_APPLICATION, SSH_DISCONNECT_CONNECTION_LOST,
+    SSH_DISCONNECT_HOST_NOT_ALLOWED_TO_CONNECT, SSH_DISCONNECT_PROTOCOL_ERROR,
+    SSH_DISCONNECT_SERVICE_NOT_AVAILABLE, SSH_MSG_DEBUG, SSH_MSG_DISCONNECT, SSH_MSG_IGNORE,
+    SSH_MSG_UNIMPLEMENTED, SSH_MSG_USERAUTH_SUCCESS,
+};
 use crate::strict::Violation;
 use crate::transport::{self, Config, HostKeys};
 use crate::upstream::{self, Heard, Identity, Upstream};

@@ -4,7 +4,12 @@
 use super::channels::{ChannelError, Channels, Renumbered, Side};
 use super::{End, tell, upstream_error, user_error};
 use crate::downstream::Downstream;
-use crate::message::*;
+use crate::message::{
+    SSH_DISCONNECT_PROTOCOL_ERROR, SSH_DISCONNECT_SERVICE_NOT_AVAILABLE, SSH_MSG_CHANNEL_FAILURE,
+    SSH_MSG_CHANNEL_OPEN, SSH_MSG_DEBUG, SSH_MSG_DISCONNECT, SSH_MSG_GLOBAL_REQUEST,
+    SSH_MSG_IGNORE, SSH_MSG_REQUEST_FAILURE, SSH_MSG_REQUEST_SUCCESS, SSH_MSG_UNIMPLEMENTED,
+    SSH_MSG_USERAUTH_SUCCESS, SSH2_MSG_PING, SSH2_MSG_PONG, name,
+};
 use crate::signing;
 use crate::strict::Violation;
 use crate::transport::{Event, HostKeys};

@@ -1,7 +1,16 @@
 //! The fields of each message: one missing, or a byte too many, is fatal in Pomerium, which decodes
 //! every message that it knows and passes the rest on (pomerium/envoy-custom wire/messages.cc).
 
-use crate::message::*;
+use crate::message::{
+    SSH_MSG_CHANNEL_CLOSE, SSH_MSG_CHANNEL_DATA, SSH_MSG_CHANNEL_EOF,
+    SSH_MSG_CHANNEL_EXTENDED_DATA, SSH_MSG_CHANNEL_FAILURE, SSH_MSG_CHANNEL_OPEN,
+    SSH_MSG_CHANNEL_OPEN_CONFIRMATION, SSH_MSG_CHANNEL_OPEN_FAILURE, SSH_MSG_CHANNEL_REQUEST,
+    SSH_MSG_CHANNEL_SUCCESS, SSH_MSG_CHANNEL_WINDOW_ADJUST, SSH_MSG_DEBUG, SSH_MSG_DISCONNECT,
+    SSH_MSG_EXT_INFO, SSH_MSG_GLOBAL_REQUEST, SSH_MSG_IGNORE, SSH_MSG_NEWKEYS,
+    SSH_MSG_REQUEST_FAILURE, SSH_MSG_SERVICE_ACCEPT, SSH_MSG_SERVICE_REQUEST,
+    SSH_MSG_UNIMPLEMENTED, SSH_MSG_USERAUTH_BANNER, SSH_MSG_USERAUTH_FAILURE,
+    SSH_MSG_USERAUTH_SUCCESS, SSH2_MSG_PING, SSH2_MSG_PONG,
+};
 use crate::wire::{Malformed, Reader};
 
 #[derive(Clone, Copy)]

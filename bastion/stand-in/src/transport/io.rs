@@ -39,7 +39,7 @@ impl Transport {
             role,
             reader: Box::new(reader),
             writer: Box::new(writer),
-            inbound: Inbound::new(),
+            inbound: Inbound::new(config.max_packet_length),
             outbound: Outbound::new(),
             peer_version: String::new(),
             exchange: Exchange::Idle,

@@ -26,15 +26,18 @@ pub(super) struct Inbound {
     pub(super) sequence: u32,
     /// Bytes opened under these keys.
     pub(super) bytes_opened: u64,
+    /// The largest `packet_length` taken.
+    max_packet_length: u32,
 }
 
 impl Inbound {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(max_packet_length: u32) -> Self {
         Self {
             buffer: BytesMut::new(),
             opener: Opener::Clear,
             sequence: 0,
             bytes_opened: 0,
+            max_packet_length,
         }
     }
 
@@ -44,7 +47,7 @@ impl Inbound {
             return Ok(None);
         };
         let packet_length = self.opener.packet_length(self.sequence, *field);
-        if !(MIN_PACKET_LENGTH..=MAX_PACKET_LENGTH).contains(&packet_length) {
+        if !(MIN_PACKET_LENGTH..=self.max_packet_length).contains(&packet_length) {
             return Err(Violation::PacketLength {
                 packet_length,
                 sequence: self.sequence,

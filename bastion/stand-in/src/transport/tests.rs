@@ -1,6 +1,7 @@
 //! Our two roles against each other, in process.
 
 use super::*;
+use crate::message::SSH_MSG_IGNORE;
 use crate::wire::Writer;
 use ssh_key::{Algorithm, EcdsaCurve, PrivateKey};
 use std::sync::LazyLock;

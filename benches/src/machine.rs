@@ -1,0 +1,55 @@
+//! The machine and the versions that figures are of.
+
+use std::fs;
+use std::process::Command;
+
+use crate::server;
+use crate::subject::Bench;
+
+pub(crate) fn describe(bench: &Bench) -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let processor =
+        field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".into());
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
+    let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
+    let sshd = match bench.with_sshd() {
+        true => first_line(Command::new("ssh").arg("-V")),
+        false => "no sshd".into(),
+    };
+    let bastion = first_line(Command::new(&bench.bastion).arg("--version"));
+    let build = if server::is_release_build() {
+        "release build"
+    } else {
+        "debug build, figures mean nothing"
+    };
+    format!(
+        "{processor}, {cores} cores, {memory}; Linux {}; load {load} at the end; {bastion} ({build}); {sshd}; as {}; CPU time by {}.\n",
+        kernel.trim(),
+        bench.fixture.login,
+        if bench.has_groups() {
+            "control group"
+        } else {
+            "/proc, in hundredths of a second"
+        },
+    )
+}
+
+fn field(file: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn first_line(command: &mut Command) -> String {
+    let Ok(output) = command.output() else {
+        return "unknown version".into();
+    };
+    let text = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&text)
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
