@@ -91,7 +91,7 @@ pub fn run(config: Config) -> Result<(), MonitorError> {
     let listeners = listen(&config.listen)?;
     accounts.keep_few_capabilities().map_err(system("give up capabilities"))?;
     let trusted_keys = TrustedKeysFile::new(config.trusted_user_ca_keys.clone());
-    let sessions = Sessions::new(&config);
+    let sessions = Sessions::new(&config).map_err(system("watch sessions"))?;
     let mut monitor = Monitor {
         gate: Gate::new(listeners),
         grants: Grants::default(),
@@ -169,7 +169,7 @@ impl Monitor {
     fn wait(&self, signals: &Signals) -> Result<(), MonitorError> {
         let mut watched = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         watched.extend(self.gate.watched().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        watched.extend(self.sessions.watched().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        watched.push(PollFd::new(self.sessions.watched(), PollFlags::POLLIN));
         let limit = match (&self.stopping, self.gate.restart_due()) {
             (None, None) => LOOK_AGAIN,
             _ => Duration::from_millis(50),

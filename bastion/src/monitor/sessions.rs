@@ -1,8 +1,10 @@
 //! Session processes: one for each connection that was let in and has opened a channel.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -19,6 +21,8 @@ use crate::sys::{socket, spawn};
 /// The sessions that run, and what each of them gets.
 pub(super) struct Sessions {
     running: HashMap<Pid, Running>,
+    /// All links, by their process: however many there are, only those that say something cost.
+    links: Epoll,
     accept_env: Vec<String>,
     environment: Vec<(String, String)>,
     no_new_privileges: bool,
@@ -33,14 +37,15 @@ struct Running {
 }
 
 impl Sessions {
-    pub(super) fn new(config: &Config) -> Self {
-        Self {
+    pub(super) fn new(config: &Config) -> io::Result<Self> {
+        Ok(Self {
             running: HashMap::new(),
+            links: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             accept_env: config.accept_env.clone(),
             environment: container_environment(config, own_environment()),
             no_new_privileges: config.no_new_privileges,
             terminal_group: terminal_group(),
-        }
+        })
     }
 
     /// Starts the session process of a connection. Returns what happened and the gate's end of
@@ -63,6 +68,11 @@ impl Sessions {
             .map_err(|error| failed("the session process", &error))?;
         let link = Link::new(here);
         link.send(&self.setup(connection, account, &grant), &[]).map_err(|error| {
+            spawn::discard(pid);
+            failed("the session process", &error)
+        })?;
+        let said = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(pid.as_raw().unsigned_abs()));
+        self.links.add(&link, said).map_err(|error| {
             spawn::discard(pid);
             failed("the session process", &error)
         })?;
@@ -96,11 +106,16 @@ impl Sessions {
         }
     }
 
-    /// What the sessions have told since the last time.
+    /// What the sessions have told since the last time: of some of them, if they are many.
     pub(super) fn events(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        for session in self.running.values_mut() {
-            session.read(&mut events);
+        let mut ready = [EpollEvent::empty(); 64];
+        let count = self.links.wait(&mut ready, EpollTimeout::ZERO).unwrap_or(0);
+        for said in ready.iter().take(count) {
+            let pid = i32::try_from(said.data()).map(Pid::from_raw);
+            if let Some(session) = pid.ok().and_then(|pid| self.running.get_mut(&pid)) {
+                session.read(&self.links, &mut events);
+            }
         }
         events
     }
@@ -115,8 +130,9 @@ impl Sessions {
         })
     }
 
-    pub(super) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.running.values().filter_map(|session| session.link.as_ref()).map(AsFd::as_fd)
+    /// Readable when a session has told something.
+    pub(super) fn watched(&self) -> BorrowedFd<'_> {
+        self.links.0.as_fd()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -130,13 +146,16 @@ impl Sessions {
 }
 
 impl Running {
-    fn read(&mut self, events: &mut Vec<Event>) {
+    fn read(&mut self, links: &Epoll, events: &mut Vec<Event>) {
         while let Some(link) = &self.link {
             match link.receive() {
                 Ok((event, _)) => events.push(self.describe(event)),
                 Err(LinkError::NotNow) => return,
                 // It goes, or it talks nonsense: either way it has nothing more to say.
-                Err(_) => self.link = None,
+                Err(_) => {
+                    let _closed_anyhow = links.delete(link);
+                    self.link = None;
+                }
             }
         }
     }
