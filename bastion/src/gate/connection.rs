@@ -65,6 +65,7 @@ async fn run(
         logged_in,
         state: State::Stranger,
         tries: 0,
+        offered: None,
         channels: Channels::default(),
     };
     let choose = |_, version: &[u8]| {

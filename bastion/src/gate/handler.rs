@@ -47,6 +47,8 @@ pub(super) struct ConnectionHandler {
     pub(super) logged_in: watch::Sender<bool>,
     pub(super) state: State,
     pub(super) tries: u32,
+    /// The certificate that was last asked about, to be signed for next.
+    pub(super) offered: Option<UserCertificate>,
     pub(super) channels: Channels,
 }
 
@@ -68,7 +70,7 @@ impl ConnectionHandler {
 
     /// A query whether a certificate would do. Those whose authority is trusted may sign, so that
     /// their holders can be told what else is wrong.
-    fn would_do(&self, login_name: &str, certificate: &[u8]) -> bool {
+    fn would_do(&mut self, login_name: &str, certificate: &[u8]) -> bool {
         let Ok(certificate) = UserCertificate::parse(certificate) else { return false };
         let request = AuthRequest {
             login_name,
@@ -76,10 +78,12 @@ impl ConnectionHandler {
             now: now(),
             security_key: None,
         };
-        match policy::authorize(&certificate, &request, &self.gate.rules()) {
+        let would_do = match policy::authorize(&certificate, &request, &self.gate.rules()) {
             Ok(_) => true,
             Err(refusal) => refusal.disclosed().is_some(),
-        }
+        };
+        self.offered = would_do.then_some(certificate);
+        would_do
     }
 
     /// A signed request: decided here, and again by the monitor.
@@ -87,7 +91,7 @@ impl ConnectionHandler {
         let request =
             LoginRequest { login_name, source: self.peer.ip(), certificate, proof: &proof };
         let Decision { certificate: parsed, verdict } =
-            policy::decide(&request, now(), &self.gate.rules());
+            policy::decide_on_offered(self.offered.take(), &request, now(), &self.gate.rules());
         let permissions = match verdict {
             Ok(permissions) => permissions,
             Err(refusal) => {
