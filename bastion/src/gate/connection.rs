@@ -1,6 +1,6 @@
 //! One connection, from accept to its end.
 
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) async fn serve(
     gate: Arc<Gate>,
     id: ConnectionId,
-    stream: TcpStream,
+    stream: net::TcpStream,
     peer: SocketAddr,
     logged_in: watch::Sender<bool>,
 ) {
@@ -43,13 +43,14 @@ pub(super) async fn serve(
 async fn run(
     gate: &Arc<Gate>,
     id: ConnectionId,
-    stream: TcpStream,
+    stream: net::TcpStream,
     peer: SocketAddr,
     logged_in: watch::Sender<bool>,
     traffic: Arc<Traffic>,
 ) -> Result<&'static str, ConnectionError> {
     let until = Instant::now() + gate.limits.login_grace_time;
     let io = |error| ConnectionError::Transport(russh::Error::IO(error));
+    let stream = TcpStream::from_std(stream).map_err(io)?;
     let local = stream.local_addr().map_err(io)?;
     stream.set_nodelay(true).map_err(io)?;
     socket::keep_alive(std::os::fd::AsFd::as_fd(&stream)).map_err(io)?;

@@ -2,8 +2,8 @@
 //! start no program and make no connection.
 //!
 //! ```text
-//! listener ─▶ connection ─▶ handler ─ authentication ─▶ policy, then the monitor's grant
-//!                             └─ channels ─▶ the session process's descriptors, by way of pump
+//! listener ─▶ shards ─▶ connection ─▶ handler ─ authentication ─▶ policy, then the monitor's grant
+//!                                       └─ channels ─▶ the session process's descriptors, by way of pump
 //! ```
 
 mod channels;
@@ -14,6 +14,7 @@ mod listener;
 mod monitor;
 mod pump;
 mod session;
+mod shards;
 mod stream;
 mod transport;
 
@@ -30,6 +31,7 @@ use crate::policy::Rules;
 use crate::sys::sandbox::{self, SandboxError};
 use crate::sys::{process, spawn};
 use monitor::Monitor;
+use shards::Shards;
 use transport::Transports;
 
 /// How long the monitor may take to say what there is to serve.
@@ -97,10 +99,11 @@ pub fn run() -> Result<(), GateError> {
     let transports = Transports::new(&host_keys, &limits)?;
     drop(host_keys);
     // Before the fence: it reads files to find out.
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let fence = sandbox::enter(account.as_ref(), &root)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
+    let shards = Shards::start(processors).map_err(system("start threads"))?;
+    // Accepts connections and hears the monitor; the connections are served by the shards.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
@@ -112,9 +115,8 @@ pub fn run() -> Result<(), GateError> {
         let gate = Arc::new(Gate { limits, transports, rules, monitor, draining });
         gate.monitor.tell(FromGate::Ready(fence)).await;
         let hearing = tokio::spawn(hear(gate.clone(), messages, drain));
-        listener::serve(&gate, listeners, first_connection).await?;
+        listener::serve(&gate, shards, listeners, first_connection).await?;
         hearing.abort();
-        gate.monitor.flush().await;
         Ok(())
     })
 }

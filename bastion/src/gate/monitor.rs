@@ -11,8 +11,6 @@ use super::link::AsyncLink;
 use crate::ipc::{ConnectionId, FromGate, GrantRequest, Link, LinkError, ToGate, Verdict};
 use crate::policy::Rules;
 
-/// Messages that wait for the monitor to take them; more make the connections wait.
-const QUEUE: usize = 1024;
 /// How long the monitor may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -34,7 +32,7 @@ type Waiting = Arc<Mutex<HashMap<ConnectionId, oneshot::Sender<Answer>>>>;
 
 /// The monitor. Dropping the last handle ends nothing: the link lives as long as the process.
 pub(super) struct Monitor {
-    outgoing: mpsc::Sender<FromGate>,
+    link: Arc<AsyncLink<FromGate, ToGate>>,
     waiting: Waiting,
 }
 
@@ -42,29 +40,16 @@ impl Monitor {
     /// Starts to hear and to be heard.
     pub(super) fn start(link: Link<FromGate, ToGate>) -> Result<(Self, mpsc::Receiver<Order>), LinkError> {
         let link = Arc::new(AsyncLink::new(link)?);
-        let (outgoing, mut queue) = mpsc::channel(QUEUE);
         let (orders, incoming) = mpsc::channel(8);
         let waiting = Waiting::default();
         tokio::spawn(listen(link.clone(), waiting.clone(), orders));
-        tokio::spawn(async move {
-            while let Some(message) = queue.recv().await {
-                // A monitor that is gone is noticed where it is heard.
-                let Ok(()) = link.send(&message, &[]).await else { return };
-            }
-        });
-        Ok((Self { outgoing, waiting }, incoming))
+        Ok((Self { link, waiting }, incoming))
     }
 
-    /// Tells the monitor something.
+    /// Tells the monitor something; returns when it is on its way.
     pub(super) async fn tell(&self, message: FromGate) {
-        // As above.
-        let _noticed_elsewhere = self.outgoing.send(message).await;
-    }
-
-    /// Waits until all that was told has been sent, or the monitor takes too long.
-    pub(super) async fn flush(&self) {
-        let all_free = self.outgoing.reserve_many(QUEUE);
-        let _or_never = tokio::time::timeout(Duration::from_secs(1), all_free).await;
+        // A monitor that is gone is noticed where it is heard.
+        let _noticed_elsewhere = self.link.send(&message, &[]).await;
     }
 
     /// Asks for a user to be let in.
