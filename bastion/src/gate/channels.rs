@@ -9,7 +9,7 @@ use russh::{ChannelId, ChannelWriteHalf, Sig};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::pump::{self, Descriptor, Input};
+use super::pump::{Descriptor, Input, Output};
 use super::session::{Descriptors, StartedProgram};
 use super::stream::Traffic;
 use crate::ipc::{ProgramEnd, PtyRequest};
@@ -23,7 +23,7 @@ pub(super) struct Channels(Arc<Mutex<HashMap<ChannelId, Channel>>>);
 
 /// One channel of type session.
 pub(super) struct Channel {
-    writer: ChannelWriteHalf<Msg>,
+    writer: Arc<ChannelWriteHalf<Msg>>,
     /// To the program; gone when the client has said that there is no more.
     input: Option<mpsc::UnboundedSender<Bytes>>,
     waiting: Option<Waiting>,
@@ -45,7 +45,7 @@ impl Channel {
         let (input, queue) = mpsc::unbounded_channel();
         let waiting = Waiting { queue, pty: None, environment: Vec::new() };
         Self {
-            writer,
+            writer: Arc::new(writer),
             input: Some(input),
             waiting: Some(waiting),
             traffic: Arc::default(),
@@ -64,9 +64,9 @@ impl Channel {
     }
 
     /// Bytes from the client. What nobody wants is dropped.
-    pub(super) fn input(&self, data: &[u8]) {
+    pub(super) fn input(&self, data: Bytes) {
         if let Some(input) = &self.input {
-            let _not_wanted = input.send(Bytes::copy_from_slice(data));
+            let _not_wanted = input.send(data);
         }
     }
 
@@ -126,9 +126,10 @@ impl Channels {
         channel.tasks.push(feed.abort_handle());
         let mut drains = Vec::new();
         for (descriptor, kind) in outputs {
-            let to = channel.writer.make_writer_ext(kind);
             let from = descriptor.map_err(unusable)?;
-            let drain = tokio::spawn(pump::drain(from, to, terms.chunk, channel.traffic.clone()));
+            let (channel_of_output, traffic) = (channel.writer.clone(), channel.traffic.clone());
+            let output = Output { channel: channel_of_output, kind, chunk: terms.chunk, traffic };
+            let drain = tokio::spawn(output.drain(from));
             channel.tasks.push(drain.abort_handle());
             drains.push(drain);
         }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use russh::server::{
     Auth, CertificateRequest, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer,
     Session as Transport,
@@ -370,7 +371,7 @@ impl Handler for ConnectionHandler {
         Ok(())
     }
 
-    async fn data(&mut self, id: ChannelId, data: &[u8], _: &mut Transport) -> Result<(), ConnectionError> {
+    async fn data_bytes(&mut self, id: ChannelId, data: Bytes, _: &mut Transport) -> Result<(), ConnectionError> {
         if let Some(channel) = self.channels.lock().get(&id) {
             channel.input(data);
         }

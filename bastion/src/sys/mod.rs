@@ -5,8 +5,10 @@
 #![allow(unsafe_code)]
 
 pub mod account;
+
 pub mod process;
 pub mod pty;
+pub mod read;
 pub mod readiness;
 pub mod sandbox;
 pub mod signals;

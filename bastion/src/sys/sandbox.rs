@@ -240,7 +240,7 @@ fn permitted_with_arguments() -> Result<BTreeMap<i64, Vec<SeccompRule>>, Box<dyn
         (libc::SYS_tgkill, equal(0, &[own])?),
         (
             libc::SYS_fcntl,
-            equal(1, &[libc::F_GETFL, libc::F_SETFL, libc::F_GETFD, libc::F_SETFD, libc::F_DUPFD_CLOEXEC])?,
+            equal(1, &[libc::F_GETFL, libc::F_SETFL, libc::F_GETFD, libc::F_SETFD, libc::F_DUPFD_CLOEXEC, libc::F_SETPIPE_SZ])?,
         ),
         (libc::SYS_ioctl, equal(1, &[i32::try_from(libc::FIONBIO).unwrap_or(0)])?),
         (libc::SYS_prctl, equal(0, &[libc::PR_SET_NAME, libc::PR_SET_VMA])?),
