@@ -8,10 +8,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Parser;
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::ipc::{Limits, SessionTerms};
+use crate::policy::forwarding::{EndpointPattern, ForwardingRules, GatewayPorts};
+use crate::sftp;
 
 /// Read when `--config` is not given, if it is there.
 pub const DEFAULT_FILE: &str = "/etc/bastion/bastion.toml";
@@ -36,6 +39,8 @@ pub struct Config {
     pub gate_user: String,
     /// Whether to serve where the kernel cannot put up the whole fence around the gate.
     pub sandbox: Sandbox,
+    /// Subsystems by name, and the command of each; `internal-sftp` is bastion's own SFTP server.
+    pub subsystem: BTreeMap<String, String>,
     /// Variables that a client may set; `*` and `?` are wildcards.
     pub accept_env: Vec<String>,
     /// Variables of bastion's own environment that every program gets; wildcards as above.
@@ -46,10 +51,29 @@ pub struct Config {
     pub path: String,
     /// Whether programs may gain privileges (set-uid programs such as sudo).
     pub no_new_privileges: bool,
+    /// Whether programs may open network sockets; if not, Unix sockets are all they have.
+    pub permit_network: bool,
     /// Whether terminals may be asked for.
     pub permit_tty: bool,
     /// Whether TCP and Unix sockets may be forwarded.
     pub allow_tcp_forwarding: bool,
+    /// What may be connected to for a client (`ssh -L`, `-D`, `-W`, `-J`). Everything that the
+    /// account can reach, by default: whoever may forward has a shell here, which reaches as far.
+    /// For this machine alone write `["localhost:*"]`.
+    pub permit_open: Vec<EndpointPattern>,
+    /// What may not, whatever `permit_open` says. By default what hands out a machine's identity
+    /// or the whole machine: link-local and metadata addresses, sockets of container engines. It
+    /// is for accidents and for certificates without a shell; a firewall is what stops a shell.
+    pub deny_open: Vec<EndpointPattern>,
+    /// What may be listened at for a client (`ssh -R`). A port below 1024 must be named.
+    pub permit_listen: Vec<EndpointPattern>,
+    /// Whether others than this machine may connect to what is listened at.
+    pub gateway_ports: GatewayPorts,
+    /// The umask, in octal, of Unix sockets that are listened at.
+    #[serde(deserialize_with = "octal")]
+    pub stream_local_bind_mask: u16,
+    /// Whether a socket that is in the way of such a one is removed first.
+    pub stream_local_bind_unlink: bool,
     /// Whether the user's agent may be forwarded.
     pub allow_agent_forwarding: bool,
     /// From accept to a successful login.
@@ -63,6 +87,9 @@ pub struct Config {
     pub max_connections: usize,
     /// Channels of one connection.
     pub max_sessions: usize,
+    /// Bytes in one direction after which bastion asks for new keys. Clients ask before that; this
+    /// comes before a cipher's packet counter can wrap.
+    pub rekey_limit: u64,
     /// After this time without a sign of the client it is asked for one; "0s": never.
     #[serde(deserialize_with = "duration")]
     pub client_alive_interval: Duration,
@@ -143,6 +170,7 @@ pub enum ConfigError {
 
 impl Default for Config {
     fn default() -> Self {
+        let forwarding = ForwardingRules::default();
         let words = |words: &[&str]| words.iter().map(|&word| word.into()).collect();
         Self {
             listen: vec![SocketAddr::from(([0, 0, 0, 0], 22))],
@@ -153,19 +181,41 @@ impl Default for Config {
             log_format: LogFormat::default(),
             gate_user: "bastion".into(),
             sandbox: Sandbox::default(),
-            accept_env: words(&["LANG", "LC_*", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR"]),
-            pass_env: words(&["TZ", "OPENCLAW_*", "POMERIUM_CLUSTER_DOMAIN", "NODE_EXTRA_CA_CERTS", "NODE_OPTIONS"]),
+            subsystem: BTreeMap::from([("sftp".into(), "internal-sftp".into())]),
+            accept_env: words(&[
+                "LANG",
+                "LC_*",
+                "COLORTERM",
+                "TERM_PROGRAM",
+                "TERM_PROGRAM_VERSION",
+                "NO_COLOR",
+            ]),
+            pass_env: words(&[
+                "TZ",
+                "OPENCLAW_*",
+                "POMERIUM_CLUSTER_DOMAIN",
+                "NODE_EXTRA_CA_CERTS",
+                "NODE_OPTIONS",
+            ]),
             set_env: BTreeMap::new(),
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
             no_new_privileges: false,
+            permit_network: true,
             permit_tty: true,
             allow_tcp_forwarding: true,
+            permit_open: forwarding.permit_open,
+            deny_open: forwarding.deny_open,
+            permit_listen: forwarding.permit_listen,
+            gateway_ports: forwarding.gateway_ports,
+            stream_local_bind_mask: forwarding.stream_local_bind_mask,
+            stream_local_bind_unlink: forwarding.stream_local_bind_unlink,
             allow_agent_forwarding: true,
             login_grace_time: Duration::from_secs(30),
             max_auth_tries: 6,
             max_startups: 100,
             max_connections: 4000,
             max_sessions: 100,
+            rekey_limit: 16 << 30,
             client_alive_interval: Duration::ZERO,
             client_alive_count_max: 3,
             shutdown_grace_time: Duration::from_secs(5),
@@ -188,10 +238,14 @@ impl Config {
     }
 
     fn read(file: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|source| ConfigError::Unreadable { file: file.into(), source })?;
-        Self::parse(&text)
-            .map_err(|source| ConfigError::Malformed { file: file.into(), source: Box::new(source) })
+        let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable {
+            file: file.into(),
+            source,
+        })?;
+        Self::parse(&text).map_err(|source| ConfigError::Malformed {
+            file: file.into(),
+            source: Box::new(source),
+        })
     }
 
     /// The configuration that a file's text asks for.
@@ -200,7 +254,13 @@ impl Config {
     }
 
     fn apply(&mut self, overrides: Overrides) {
-        let Overrides { listen, trusted_user_ca_keys, state_dir, logins, log_format } = overrides;
+        let Overrides {
+            listen,
+            trusted_user_ca_keys,
+            state_dir,
+            logins,
+            log_format,
+        } = overrides;
         if !listen.is_empty() {
             self.listen = listen;
         }
@@ -221,16 +281,58 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         let unusable = |key, value: String, why| Err(ConfigError::Unusable { key, value, why });
         if self.listen.is_empty() {
-            return unusable("listen", "[]".into(), "name at least one address, such as \"0.0.0.0:22\"");
+            return unusable(
+                "listen",
+                "[]".into(),
+                "name at least one address, such as \"0.0.0.0:22\"",
+            );
         }
-        if let Some(name) = self.logins.keys().find(|name| name.is_empty() || name.contains('\0')) {
-            return unusable("logins", format!("{name:?}"), "a login name cannot be empty");
+        if let Some(name) = self
+            .logins
+            .keys()
+            .find(|name| name.is_empty() || name.contains('\0'))
+        {
+            return unusable(
+                "logins",
+                format!("{name:?}"),
+                "a login name cannot be empty",
+            );
         }
         if self.logins.is_empty() {
-            return unusable("logins", "{}".into(), "nobody could log in; name one, such as claw = \"claw\"");
+            return unusable(
+                "logins",
+                "{}".into(),
+                "nobody could log in; name one, such as claw = \"claw\"",
+            );
         }
-        if let Some(name) = self.set_env.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
+        if let Some(name) = self
+            .set_env
+            .keys()
+            .find(|name| name.is_empty() || name.contains(['=', '\0']))
+        {
             return unusable("set_env", format!("{name:?}"), "that is no variable's name");
+        }
+        if !(1 << 20..=16 << 30).contains(&self.rekey_limit) {
+            return unusable(
+                "rekey_limit",
+                self.rekey_limit.to_string(),
+                "give 1 MiB to 16 GiB, in bytes",
+            );
+        }
+        for (name, command) in &self.subsystem {
+            let value = || format!("{{ {name} = {command:?} }}");
+            if name.is_empty() || command.trim().is_empty() || command.contains('\0') {
+                return unusable("subsystem", value(), "a subsystem has a name and a command");
+            }
+            if let Some(words) = sftp::internal_sftp(command)
+                && sftp::Options::try_parse_from(words).is_err()
+            {
+                return unusable(
+                    "subsystem",
+                    value(),
+                    "the options of internal-sftp are -R, -u UMASK and -d DIR",
+                );
+            }
         }
         for (key, value) in [
             ("max_auth_tries", u64::from(self.max_auth_tries)),
@@ -255,6 +357,18 @@ impl Config {
         }
     }
 
+    /// What may be forwarded at most.
+    pub fn forwarding_rules(&self) -> ForwardingRules {
+        ForwardingRules {
+            permit_open: self.permit_open.clone(),
+            deny_open: self.deny_open.clone(),
+            permit_listen: self.permit_listen.clone(),
+            gateway_ports: self.gateway_ports,
+            stream_local_bind_mask: self.stream_local_bind_mask,
+            stream_local_bind_unlink: self.stream_local_bind_unlink,
+        }
+    }
+
     /// The limits that the gate keeps.
     pub fn limits(&self) -> Limits {
         Limits {
@@ -263,6 +377,7 @@ impl Config {
             max_startups: self.max_startups,
             max_connections: self.max_connections,
             max_sessions: self.max_sessions,
+            rekey_limit: self.rekey_limit,
             client_alive_interval: self.client_alive_interval,
             client_alive_count_max: self.client_alive_count_max,
             window: 2 * 1024 * 1024,
@@ -270,11 +385,24 @@ impl Config {
     }
 }
 
+/// A umask as sshd_config(5) has it: "0177".
+fn octal<'de, D: serde::Deserializer<'de>>(input: D) -> Result<u16, D::Error> {
+    let text = String::deserialize(input)?;
+    match u16::from_str_radix(&text, 8) {
+        Ok(mask) if mask <= 0o777 => Ok(mask),
+        _ => Err(serde::de::Error::custom(format!(
+            "\"{text}\" is not a umask; write \"0177\""
+        ))),
+    }
+}
+
 /// A time as people write it: "30s", "2m", "1h 30m".
 fn duration<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(input)?;
     humantime::parse_duration(&text).map_err(|error| {
-        serde::de::Error::custom(format!("\"{text}\" is not a time ({error}); write \"30s\", \"2m\" or \"1h\""))
+        serde::de::Error::custom(format!(
+            "\"{text}\" is not a time ({error}); write \"30s\", \"2m\" or \"1h\""
+        ))
     })
 }
 
@@ -284,34 +412,105 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_the_default() {
-        assert_eq!(format!("{:?}", Config::parse("").unwrap()), format!("{:?}", Config::default()));
+        assert_eq!(
+            format!("{:?}", Config::parse("").unwrap()),
+            format!("{:?}", Config::default())
+        );
     }
 
     #[test]
     fn an_unknown_key_is_named() {
-        let error = Config::parse("listen_address = \"0.0.0.0:22\"").unwrap_err().to_string();
+        let error = Config::parse("listen_address = \"0.0.0.0:22\"")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("unknown field `listen_address`"), "{error}");
     }
 
     #[test]
     fn times_are_written_as_people_write_them() {
-        assert_eq!(Config::parse("login_grace_time = \"2m\"").unwrap().login_grace_time.as_secs(), 120);
-        let error = Config::parse("login_grace_time = \"soon\"").unwrap_err().to_string();
+        assert_eq!(
+            Config::parse("login_grace_time = \"2m\"")
+                .unwrap()
+                .login_grace_time
+                .as_secs(),
+            120
+        );
+        let error = Config::parse("login_grace_time = \"soon\"")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("\"soon\" is not a time"), "{error}");
     }
 
     #[test]
+    fn a_subsystem_is_a_name_and_a_command() {
+        let config =
+            Config::parse("subsystem = { sftp = \"/usr/lib/openssh/sftp-server -R\" }").unwrap();
+        assert_eq!(config.subsystem["sftp"], "/usr/lib/openssh/sftp-server -R");
+        assert!(config.check().is_ok());
+        assert_eq!(Config::default().subsystem["sftp"], "internal-sftp");
+    }
+
+    #[test]
+    fn forwarding_is_configured_in_the_words_of_sshd_config() {
+        let text = "permit_open = [\"localhost:18789\"]\ngateway_ports = \"clientspecified\"\nstream_local_bind_mask = \"0111\"";
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.stream_local_bind_mask, 0o111);
+        assert_eq!(config.gateway_ports, GatewayPorts::ClientSpecified);
+        let error = Config::parse("deny_open = [\"169.254.169.254\"]")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("deny_open") && error.contains("write host:port"),
+            "{error}"
+        );
+        let error = Config::parse("stream_local_bind_mask = \"0999\"")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("\"0999\" is not a umask"), "{error}");
+    }
+
+    #[test]
     fn the_command_line_wins() {
-        let overrides = Overrides { logins: vec![("a".into(), "b".into())], ..Overrides::default() };
+        let overrides = Overrides {
+            logins: vec![("a".into(), "b".into())],
+            ..Overrides::default()
+        };
         let config = Config::load(None, overrides).unwrap();
         assert_eq!(config.logins, BTreeMap::from([("a".into(), "b".into())]));
     }
 
     #[test]
     fn nonsense_is_refused_with_a_remedy() {
-        let mut config = Config { logins: BTreeMap::new(), ..Config::default() };
+        let mut config = Config {
+            logins: BTreeMap::new(),
+            ..Config::default()
+        };
         assert!(config.check().unwrap_err().to_string().contains("name one"));
-        config = Config { max_sessions: 0, ..Config::default() };
-        assert!(config.check().unwrap_err().to_string().contains("max_sessions = 0"));
+        for command in ["", " ", "internal-sftp -P remove", "a\0b"] {
+            let subsystem = BTreeMap::from([("sftp".into(), command.into())]);
+            config = Config {
+                subsystem,
+                ..Config::default()
+            };
+            assert!(
+                config
+                    .check()
+                    .unwrap_err()
+                    .to_string()
+                    .starts_with("subsystem = "),
+                "{command}"
+            );
+        }
+        config = Config {
+            max_sessions: 0,
+            ..Config::default()
+        };
+        assert!(
+            config
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("max_sessions = 0")
+        );
     }
 }

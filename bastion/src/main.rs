@@ -22,10 +22,14 @@ struct CommandLine {
 enum Command {
     /// Check the configuration and say what is wrong with it.
     CheckConfig(Serve),
+    /// Ask the running server, and another service if given, whether they are well.
+    Healthcheck(Healthcheck),
     #[command(hide = true)]
     Gate,
     #[command(hide = true)]
     Session,
+    #[command(hide = true)]
+    SftpServer(bastion::sftp::Options),
 }
 
 /// What to serve; each wins over the configuration.
@@ -51,6 +55,23 @@ struct Serve {
     log_format: Option<LogFormat>,
 }
 
+/// Whom to ask.
+#[derive(Args)]
+struct Healthcheck {
+    /// The configuration of the server; by default /etc/bastion/bastion.toml, if it is there
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The address that the server listens on [default: the first of the configuration]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// A page that has to answer too, such as http://127.0.0.1:18789/healthz (may be given several times)
+    #[arg(long, value_name = "URL")]
+    http: Vec<String>,
+    /// How long each may take
+    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = humantime::parse_duration)]
+    timeout: std::time::Duration,
+}
+
 fn login(text: &str) -> Result<(String, String), String> {
     let (name, account) = text.split_once('=').unwrap_or((text, text));
     match name.is_empty() || account.is_empty() {
@@ -61,8 +82,21 @@ fn login(text: &str) -> Result<(String, String), String> {
 
 impl Serve {
     fn load(self) -> anyhow::Result<Config> {
-        let Self { config, listen, trusted_user_ca_keys, state_dir, login, log_format } = self;
-        let overrides = Overrides { listen, trusted_user_ca_keys, state_dir, logins: login, log_format };
+        let Self {
+            config,
+            listen,
+            trusted_user_ca_keys,
+            state_dir,
+            login,
+            log_format,
+        } = self;
+        let overrides = Overrides {
+            listen,
+            trusted_user_ca_keys,
+            state_dir,
+            logins: login,
+            log_format,
+        };
         Ok(Config::load(config.as_deref(), overrides)?)
     }
 }
@@ -70,15 +104,19 @@ impl Serve {
 fn main() -> ExitCode {
     let CommandLine { command, serve } = CommandLine::parse();
     let outcome = match command {
-        None => serve.load().and_then(|config| Ok(bastion::monitor::run(config)?)),
+        None => serve
+            .load()
+            .and_then(|config| Ok(bastion::monitor::run(config)?)),
         Some(Command::CheckConfig(serve)) => check_config(serve),
+        Some(Command::Healthcheck(whom)) => healthcheck(whom),
         Some(Command::Gate) => bastion::gate::run().map_err(Into::into),
         Some(Command::Session) => bastion::session::run().map_err(Into::into),
+        Some(Command::SftpServer(options)) => bastion::sftp::run(&options).map_err(Into::into),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bastion: {error:#}");
+            eprintln!("bastion: {error}");
             ExitCode::FAILURE
         }
     }
@@ -88,5 +126,27 @@ fn check_config(serve: Serve) -> anyhow::Result<()> {
     let config = serve.load()?;
     bastion::monitor::check(&config)?;
     println!("bastion: the configuration is good");
+    Ok(())
+}
+
+fn healthcheck(whom: Healthcheck) -> anyhow::Result<()> {
+    let Healthcheck {
+        config,
+        listen,
+        http,
+        timeout,
+    } = whom;
+    let listen = match listen {
+        Some(address) => vec![address],
+        None => Config::load(config.as_deref(), Overrides::default())?.listen,
+    };
+    for &address in listen.iter().take(1) {
+        bastion::healthcheck::ssh(address, timeout)?;
+        println!("SSH at port {} is well", address.port());
+    }
+    for url in http {
+        bastion::healthcheck::http(&url, timeout)?;
+        println!("{url} is well");
+    }
     Ok(())
 }

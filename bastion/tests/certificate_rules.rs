@@ -23,6 +23,8 @@ mod mint;
 mod proofs;
 #[path = "certificate_rules/properties.rs"]
 mod properties;
+#[path = "certificate_rules/random_login.rs"]
+mod random_login;
 #[path = "certificate_rules/reference.rs"]
 mod reference;
 #[path = "certificate_rules/refusals.rs"]
@@ -32,7 +34,7 @@ mod ssh_keygen;
 #[path = "certificate_rules/trial.rs"]
 mod trial;
 
-use bastion::policy::KeyType;
+use bastion::policy::{AuthRequest, KeyType, Logins};
 
 use mint::{VALID_AFTER, VALID_BEFORE, string};
 use trial::{ALL, ByHand, TOUCHED_AND_VERIFIED, Trial, VERIFIED};
@@ -194,7 +196,6 @@ const RULES_BY_HAND: &[Rule<ByHand>] = &[
     Rule("a security key as CA", |t| { t.ca_of(KeyType::SkEd25519) }, "untrusted_authority"),
 ];
 
-
 #[test]
 fn rules() {
     check(RULES);
@@ -230,7 +231,57 @@ fn every_ca_certifies_every_key() {
             let mut trial = ByHand::default();
             trial.user_of(user);
             trial.ca_of(ca);
-            assert_eq!(trial::Verdict::verdict(&trial), ALL, "{user} by {ca}, by hand");
+            assert_eq!(
+                trial::Verdict::verdict(&trial),
+                ALL,
+                "{user} by {ca}, by hand"
+            );
         }
     }
+}
+
+/// What an audit needs to know of a login, under its name.
+#[test]
+fn permissions_say_what_was_checked() {
+    let (user, ca) = (
+        key_pair::user(KeyType::EcdsaP384),
+        key_pair::ca(KeyType::Rsa),
+    );
+    let mut fields = mint::Fields::of(user, ca);
+    fields.serial = 42;
+    fields.key_id = b"someone@example.com \xff".to_vec();
+    fields.critical_option("force-command", string("ls"));
+    let request = AuthRequest {
+        login_name: "claw",
+        source: "::ffff:192.0.2.7".parse().unwrap(),
+        now: VALID_AFTER,
+        security_key: None,
+    };
+    let rules = trial::rules(KeyType::Rsa);
+    let permissions = trial::decide(&fields.sign(ca), &request, &rules).unwrap();
+    assert_eq!(permissions.account(), "claw");
+    assert_eq!(permissions.login_name(), "claw");
+    assert_eq!(permissions.source(), request.source);
+    assert_eq!(permissions.force_command(), Some("ls"));
+    assert!(permissions.pty() && permissions.port_forwarding() && permissions.agent_forwarding());
+    assert_eq!(permissions.valid_after(), VALID_AFTER);
+    assert_eq!(permissions.valid_before(), VALID_BEFORE);
+    assert_eq!(permissions.serial(), 42);
+    assert_eq!(permissions.key_id(), "someone@example.com \u{fffd}");
+    assert_eq!(permissions.authority(), ssh_keygen::fingerprint(&ca.line()));
+    assert_eq!(
+        permissions.public_key(),
+        ssh_keygen::fingerprint(&user.line())
+    );
+}
+
+#[test]
+fn a_login_name_has_an_account_or_none() {
+    let logins = Logins::from_iter([("operator", "claw"), ("claw", "claw")]);
+    let sorted = [("claw", "claw"), ("operator", "claw")];
+    assert!(logins.iter().eq(sorted));
+    assert_eq!(logins.account("operator"), Some("claw"));
+    assert_eq!(logins.account("Operator"), None);
+    assert_eq!(logins.account(""), None);
+    assert_eq!(Logins::default().account("claw"), None);
 }

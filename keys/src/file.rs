@@ -2,7 +2,6 @@
 
 use crate::openssh::{self, KeyError};
 use ssh_key::{PrivateKey, PublicKey};
-use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -23,43 +22,69 @@ pub enum Mode {
 }
 
 /// Why a key file could not be read or written. Each says what to do where that is known.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// There is no such file.
+    #[error("{} does not exist", .0.display())]
     NotFound(PathBuf),
     /// The path is a symbolic link to a file that does not exist.
+    #[error("{} is a symbolic link to nothing: mend or remove the link", .0.display())]
     DanglingLink(PathBuf),
     /// The folder that the file should be in does not exist or is no folder.
+    #[error("there is no folder {}: create it first, or name another", .0.display())]
     NoFolder(PathBuf),
     /// The path is a folder.
+    #[error("{} is a folder, and not a file", .0.display())]
     IsFolder(PathBuf),
     /// The file is larger than any key file.
+    #[error("{} is larger than any key file (1 MiB)", .0.display())]
     TooLarge(PathBuf),
     /// Group or others may read or change a private key: the file's mode.
+    #[error(
+        "{path} is a private key that others may read or change (mode {mode:04o}): run \
+         `chmod 600 {path}`",
+        path = .0.display(),
+        mode = .1,
+    )]
     Exposed(PathBuf, u32),
     /// Something exists at the path where a new file should go. It is untouched.
+    #[error("{} exists and is never overwritten: move it away, or name another file", .0.display())]
     Exists(PathBuf),
     /// The file was expected to hold one public key, and holds this many.
+    #[error("{} holds {} public keys; expected is one", .0.display(), .1)]
     NotOneKey(PathBuf, usize),
     /// The content is not the key that it should be; with its line (from 1) where it has several.
+    #[error("{}", key_sentence(.0, *.1, .2))]
     Key(PathBuf, Option<usize>, KeyError),
     /// The system refused to read.
+    #[error("cannot read {}: {}", .0.display(), .1)]
     Read(PathBuf, io::Error),
     /// The system refused to write.
+    #[error("cannot write {}: {}", .0.display(), .1)]
     Write(PathBuf, io::Error),
 }
 
 /// Reads a private key, and refuses it where group or others may read or change the file, or
 /// where it has a passphrase.
 pub fn read_private_key(path: &Path) -> Result<PrivateKey, FileError> {
-    let (content, mode) = read(path)?;
+    read_private_key_and_text(path).map(|(key, _)| key)
+}
+
+/// The same, and the file's text as it is.
+pub fn read_private_key_and_text(
+    path: &Path,
+) -> Result<(PrivateKey, Zeroizing<String>), FileError> {
+    let (mut content, mode) = read(path)?;
     if mode & 0o077 != 0 {
         return Err(FileError::Exposed(path.to_owned(), mode & 0o777));
     }
-    std::str::from_utf8(&content)
-        .map_err(|_| KeyError::NotAKey)
-        .and_then(openssh::private_key)
-        .map_err(|error| FileError::Key(path.to_owned(), None, error))
+    let failed = |error| FileError::Key(path.to_owned(), None, error);
+    let text = String::from_utf8(std::mem::take(&mut *content));
+    let text = text
+        .map(Zeroizing::new)
+        .map_err(|_| failed(KeyError::NotAKey))?;
+    let key = openssh::private_key(&text).map_err(failed)?;
+    Ok((key, text))
 }
 
 /// Reads all public keys of a file, one a line, with their comments. Blank lines and lines that
@@ -194,73 +219,20 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound(path) => write!(f, "{} does not exist", path.display()),
-            Self::DanglingLink(path) => {
-                write!(f, "{} is a symbolic link to nothing: ", path.display())?;
-                write!(f, "mend or remove the link")
-            }
-            Self::NoFolder(path) => {
-                write!(f, "there is no folder {}: ", path.display())?;
-                write!(f, "create it first, or name another")
-            }
-            Self::IsFolder(path) => write!(f, "{} is a folder, and not a file", path.display()),
-            Self::TooLarge(path) => {
-                write!(f, "{} is larger than any key file (1 MiB)", path.display())
-            }
-            Self::Exposed(path, mode) => {
-                let path = path.display();
-                write!(f, "{path} is a private key that others may read or change ")?;
-                write!(f, "(mode {mode:04o}): run `chmod 600 {path}`")
-            }
-            Self::Exists(path) => {
-                write!(f, "{} exists and is never overwritten: ", path.display())?;
-                write!(f, "move it away, or name another file")
-            }
-            Self::NotOneKey(path, count) => {
-                write!(
-                    f,
-                    "{} holds {count} public keys; expected is one",
-                    path.display()
-                )
-            }
-            Self::Key(path, line, error) => describe_key_error(f, path, *line, error),
-            Self::Read(path, error) => write!(f, "cannot read {}: {error}", path.display()),
-            Self::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
-        }
-    }
-}
-
-fn describe_key_error(
-    f: &mut fmt::Formatter<'_>,
-    path: &Path,
-    line: Option<usize>,
-    error: &KeyError,
-) -> fmt::Result {
+/// Where a key is wrong, how, and what to do about it.
+fn key_sentence(path: &Path, line: Option<usize>, error: &KeyError) -> String {
     let path = path.display();
-    match line {
-        Some(line) => write!(f, "{path}, line {line}, {error}")?,
-        None => write!(f, "{path} {error}")?,
-    }
-    match error {
-        KeyError::Encrypted => write!(f, ": run `ssh-keygen -p -N '' -f {path}` to take it off"),
+    let remedy = match error {
+        KeyError::Encrypted => format!(": run `ssh-keygen -p -N '' -f {path}` to take it off"),
         KeyError::OtherPem(label) if label.ends_with("PRIVATE KEY") => {
-            write!(f, ": run `ssh-keygen -p -N '' -f {path}` to convert it")
+            format!(": run `ssh-keygen -p -N '' -f {path}` to convert it")
         }
-        KeyError::IsPublic => write!(f, ": name the file without `.pub`"),
-        KeyError::IsPrivate => write!(f, ": name the file with `.pub`"),
-        _ => Ok(()),
-    }
-}
-
-impl std::error::Error for FileError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Key(_, _, error) => Some(error),
-            Self::Read(_, error) | Self::Write(_, error) => Some(error),
-            _ => None,
-        }
+        KeyError::IsPublic => ": name the file without `.pub`".to_owned(),
+        KeyError::IsPrivate => ": name the file with `.pub`".to_owned(),
+        _ => String::new(),
+    };
+    match line {
+        Some(line) => format!("{path}, line {line}, {error}{remedy}"),
+        None => format!("{path} {error}{remedy}"),
     }
 }

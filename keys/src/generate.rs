@@ -3,7 +3,7 @@
 use rand::TryRng;
 use rand::rand_core::UnwrapErr;
 use rand::rngs::{SysError, SysRng};
-use ssh_key::private::{KeypairData, RsaKeypair};
+use ssh_key::private::{EcdsaKeypair, KeypairData, RsaKeypair};
 use ssh_key::{Algorithm, EcdsaCurve, PrivateKey};
 
 /// Bits of a new RSA key's modulus: what `ssh-keygen -t rsa` makes, about 128 bits of security
@@ -52,10 +52,12 @@ pub fn generate(kind: KeyKind, comment: &str) -> Result<PrivateKey, GenerateErro
     let mut random = os_random()?;
     let mut key = match kind {
         KeyKind::Ed25519 => PrivateKey::random(&mut random, Algorithm::Ed25519)?,
-        KeyKind::EcdsaP256 => {
-            let curve = EcdsaCurve::NistP256;
-            PrivateKey::random(&mut random, Algorithm::Ecdsa { curve })?
-        }
+        KeyKind::EcdsaP256 => loop {
+            let key = EcdsaKeypair::random(&mut random, EcdsaCurve::NistP256)?;
+            if is_minimal(key.private_key_bytes()) {
+                break PrivateKey::new(key.into(), "")?;
+            }
+        },
         KeyKind::Rsa3072 => {
             let pair = RsaKeypair::random(&mut random, RSA_BITS)?;
             PrivateKey::new(KeypairData::from(pair), "")?
@@ -65,9 +67,37 @@ pub fn generate(kind: KeyKind, comment: &str) -> Result<PrivateKey, GenerateErro
     Ok(key)
 }
 
+/// Whether ssh-key, which writes a scalar at its full width, writes the mpint that ssh-keygen
+/// writes: one key in 512 begins with zeros that an mpint has not (RFC 4251 §5). Drawing again
+/// costs nothing that an attacker would notice.
+fn is_minimal(scalar: &[u8]) -> bool {
+    !matches!(scalar, [0, 0..0x80, ..])
+}
+
 /// The operating system's generator in the shape that key generation asks for, which has no way
 /// to report failure: it is tried once here, where failing is still an error and not a panic.
 fn os_random() -> Result<UnwrapErr<SysRng>, SysError> {
     SysRng.try_next_u32()?;
     Ok(UnwrapErr(SysRng))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_minimal;
+
+    #[test]
+    fn minimal_scalars() {
+        for scalar in [
+            [0x01, 0x00],
+            [0x7f, 0xff],
+            [0x80, 0x00],
+            [0x00, 0x80],
+            [0x00, 0xff],
+        ] {
+            assert!(is_minimal(&scalar), "{scalar:?}");
+        }
+        for scalar in [[0x00, 0x00], [0x00, 0x01], [0x00, 0x7f]] {
+            assert!(!is_minimal(&scalar), "{scalar:?}");
+        }
+    }
 }

@@ -34,10 +34,9 @@ pub enum InspectError {
 /// Reads a private key's text, or lines of public keys and certificates; each comes with the
 /// number of its line, from 1.
 pub fn inspect(text: &str) -> Result<Vec<(usize, Inspected)>, (usize, InspectError)> {
-    match openssh::locked_private_key(text) {
-        Ok(key) => return Ok(vec![(1, Inspected::Key(key.into()))]),
-        Err(KeyError::NotAKey | KeyError::IsPublic | KeyError::IsCertificate) => {}
-        Err(error) => return Err((1, error.into())),
+    if openssh::is_pem(text) {
+        let key = openssh::locked_private_key(text).map_err(|error| (1, error.into()))?;
+        return Ok(vec![(1, Inspected::Key(key.into()))]);
     }
     openssh::content_lines(text)
         .map(|(number, line)| match inspect_line(line) {

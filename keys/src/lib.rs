@@ -11,6 +11,7 @@
 //! - [`pair`]: a private key and its public key side by side
 //! - [`host_keys`]: an SSH server's three, for bastion itself and for Pomerium
 //! - [`pomerium`]: what Pomerium needs, and the certificate that it makes
+//! - [`sandbox`]: the keys between OpenClaw and the sandbox of its subagents
 //! - [`trusted_ca`]: the CA's public key where bastion reads it
 //!
 //! The program `bastion-keygen` is a command line around these.
@@ -25,5 +26,6 @@ pub mod inspect;
 pub mod openssh;
 pub mod pair;
 pub mod pomerium;
+pub mod sandbox;
 pub mod trusted_ca;
 pub mod validity;

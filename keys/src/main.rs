@@ -8,7 +8,7 @@
 mod command;
 
 use clap::{Parser, Subcommand};
-use command::{inspect, issue, make, show};
+use command::{inspect, issue, make, sandbox, show};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -36,6 +36,8 @@ enum Command {
     Show(show::Arguments),
     /// Sign a certificate: for a login without Pomerium, or for a test
     Issue(issue::Arguments),
+    /// Make the keys between OpenClaw and the sandbox of its subagents
+    Sandbox(sandbox::Arguments),
     /// Print what a key or a certificate says
     Inspect(inspect::Arguments),
 }
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         None => make::run(&cli.make, &mut out),
         Some(Command::Show(arguments)) => show::run(&arguments, &mut out),
         Some(Command::Issue(arguments)) => issue::run(&arguments, &mut out),
+        Some(Command::Sandbox(arguments)) => sandbox::run(&arguments, &mut out),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, &mut out),
     };
     match done {

@@ -2,10 +2,10 @@
 //!
 //! ssh-key's decoders follow a certificate whose signature key is a certificate, and so on,
 //! until the stack overflows. So nothing reaches them here before it is known to be a plain key:
-//! see [`plain_key`].
+//! see `plain_key`.
 
 use ssh_key::encoding::base64::{Base64, Encoding};
-use ssh_key::encoding::{self, Decode, Reader};
+use ssh_key::encoding::{self, Decode, Encode, Reader};
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
@@ -70,7 +70,12 @@ pub fn locked_private_key(text: &str) -> Result<PrivateKey, KeyError> {
         return Err(KeyError::OtherPem(label.to_owned()));
     }
     let bytes = Zeroizing::new(base64(&body)?);
-    refuse_certificate_within(&bytes)?;
+    let (header, section) = split_at_private_section(&bytes)?;
+    let Some(section) = with_full_scalar(section) else {
+        return Ok(PrivateKey::from_bytes(&bytes)?);
+    };
+    let mut bytes = Zeroizing::new(header.to_owned());
+    section.encode(&mut *bytes)?;
     Ok(PrivateKey::from_bytes(&bytes)?)
 }
 
@@ -119,7 +124,7 @@ pub(crate) fn content_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// Splits a public key's or certificate's line into algorithm, decoded blob and comment.
 pub(crate) fn fields(line: &str) -> Result<(&str, Vec<u8>, &str), KeyError> {
     let line = line.trim();
-    if line.starts_with(BEGIN) {
+    if is_pem(line) {
         return Err(KeyError::IsPrivate);
     }
     let (algorithm, rest) = line.split_once([' ', '\t']).ok_or(KeyError::NotAKey)?;
@@ -143,17 +148,53 @@ pub(crate) fn plain_key(mut blob: &[u8]) -> Result<KeyData, KeyError> {
     Ok(blob.finish(key)?)
 }
 
-/// A private key carries its public key, and in front of everything else (OpenSSH PROTOCOL.key
-/// §1): look at that before ssh-key does.
-fn refuse_certificate_within(bytes: &[u8]) -> Result<(), KeyError> {
+/// Splits a private key's file (OpenSSH PROTOCOL.key) at the beginning of the section that a
+/// passphrase would encrypt; of an encrypted file there is nothing behind. In front of it stands
+/// the public key, which must not be a certificate.
+fn split_at_private_section(bytes: &[u8]) -> Result<(&[u8], &[u8]), KeyError> {
     let mut reader = bytes
         .strip_prefix(b"openssh-key-v1\0")
         .ok_or(KeyError::NotAKey)?;
-    for _skipped in ["ciphername", "kdfname", "kdfoptions"] {
-        reader.drain_prefixed()?;
-    }
+    let cipher = String::decode(&mut reader)?;
+    let _kdf = reader.drain_prefixed()?;
+    let _kdf_options = reader.drain_prefixed()?;
     let _number_of_keys = u32::decode(&mut reader)?;
-    plain_key(&Vec::decode(&mut reader)?).map(drop)
+    plain_key(&Vec::decode(&mut reader)?)?;
+    let (header, section) = bytes.split_at(bytes.len().saturating_sub(reader.len()));
+    let section = section.get(4..).filter(|_| cipher == "none");
+    Ok((header, section.unwrap_or_default()))
+}
+
+/// The private section with an ECDSA key's scalar at the width of its curve; nothing where it
+/// has that already. ssh-keygen leaves leading zeros out, as an mpint must (RFC 4251 §5), and
+/// ssh-key refuses what is shorter than 32 bytes: one P-256 key in 512.
+fn with_full_scalar(section: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let mut reader = section;
+    let _checkints = u64::decode(&mut reader).ok()?;
+    if !Algorithm::decode(&mut reader).ok()?.is_ecdsa() {
+        return None;
+    }
+    let _curve = reader.drain_prefixed().ok()?;
+    // 0x04, x and y: RFC 5656 §3.1 without compression.
+    let width = reader.drain_prefixed().ok()? / 2;
+    let (before, _) = section.split_at(section.len().saturating_sub(reader.len()));
+    let scalar = Zeroizing::new(Vec::decode(&mut reader).ok()?);
+    let comment = Vec::<u8>::decode(&mut reader).ok()?;
+    let zeros = width.checked_sub(scalar.len()).filter(|zeros| *zeros > 0)?;
+
+    let mut widened = Vec::with_capacity(section.len() + zeros + 8);
+    widened.extend_from_slice(before);
+    width.encode(&mut widened).ok()?;
+    widened.resize(widened.len() + zeros, 0);
+    widened.extend_from_slice(&scalar);
+    comment.encode(&mut widened).ok()?;
+    widened.extend((1..8).take(widened.len().next_multiple_of(8) - widened.len()));
+    Some(Zeroizing::new(widened))
+}
+
+/// Whether a text begins as a private key does.
+pub(crate) fn is_pem(text: &str) -> bool {
+    text.trim_start().starts_with(BEGIN)
 }
 
 /// The label and the base64 of a PEM text, or nothing where it is none.

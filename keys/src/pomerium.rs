@@ -10,6 +10,7 @@ use crate::host_keys::{self, HOST_KEYS};
 use crate::pair::{self, KeyPair, PairError};
 use ssh_key::{Algorithm, PrivateKey, PublicKey};
 use std::path::Path;
+use zeroize::Zeroizing;
 
 /// The file of the key that signs the users' certificates.
 pub const USER_CA_KEY: &str = "pomerium_user_ca_key";
@@ -31,13 +32,12 @@ pub const EXTENSIONS: [&str; 5] = [
     "permit-user-rc",
 ];
 
-/// The keys that are pasted into Pomerium.
-#[derive(Debug)]
+/// The keys that are pasted into Pomerium, as they are in their files.
 pub struct PomeriumKeys {
     /// In the order of [`HOST_KEYS`].
-    pub host_keys: Vec<PrivateKey>,
+    pub host_keys: Vec<Zeroizing<String>>,
     /// The User CA's private key.
-    pub user_ca_key: PrivateKey,
+    pub user_ca_key: Zeroizing<String>,
 }
 
 /// Makes, completes or keeps Pomerium's pairs of keys in `folder`, and hands each to `done` as
@@ -61,15 +61,15 @@ pub fn ensure_pomerium_keys(folder: &Path, mut done: impl FnMut(KeyPair)) -> Res
 pub fn read_pomerium_keys(folder: &Path) -> Result<PomeriumKeys, PairError> {
     let read_host_key = |(name, kind): (&str, KeyKind)| {
         let path = folder.join(name);
-        let key = file::read_private_key(&path)?;
+        let (key, text) = file::read_private_key_and_text(&path)?;
         host_keys::check_kind(&path, kind, &key)?;
-        Ok(key)
+        Ok(text)
     };
     let host_keys = HOST_KEYS.into_iter().map(read_host_key);
     let host_keys = host_keys.collect::<Result<_, PairError>>()?;
     let path = folder.join(USER_CA_KEY);
-    let user_ca_key = file::read_private_key(&path)?;
-    check_ca_kind(&path, &user_ca_key)?;
+    let (key, user_ca_key) = file::read_private_key_and_text(&path)?;
+    check_ca_kind(&path, &key)?;
     Ok(PomeriumKeys {
         host_keys,
         user_ca_key,

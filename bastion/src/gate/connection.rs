@@ -4,17 +4,18 @@ use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::server::{Handle, RunningSession, run_stream_for_peer};
 use russh::Disconnect;
+use russh::server::{Handle, RunningSession, run_stream_for_peer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Gate;
 use super::channels::Channels;
+use super::forwards::Forwards;
 use super::handler::{ConnectionError, ConnectionHandler, State};
 use super::stream::{CountedStream, Traffic};
-use crate::ipc::{ConnectionId, FromGate};
+use crate::ipc::{ConnectionId, FromGate, bounded};
 use crate::sys::socket;
 
 /// How long a client may take to read our last words.
@@ -29,15 +30,27 @@ pub(super) async fn serve(
     peer: SocketAddr,
     logged_in: watch::Sender<bool>,
 ) {
-    gate.monitor.tell(FromGate::Opened { connection: id, peer }).await;
+    gate.monitor
+        .tell(FromGate::Opened {
+            connection: id,
+            peer,
+        })
+        .await;
     let traffic = Arc::<Traffic>::default();
     let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone()).await;
     let reason = match outcome {
         Ok(how) => how.to_owned(),
-        Err(error) => error.to_string(),
+        Err(error) => bounded(error.to_string()),
     };
     let (received, sent) = (traffic.received(), traffic.sent());
-    gate.monitor.tell(FromGate::Closed { connection: id, reason, received, sent }).await;
+    gate.monitor
+        .tell(FromGate::Closed {
+            connection: id,
+            reason,
+            received,
+            sent,
+        })
+        .await;
 }
 
 async fn run(
@@ -57,6 +70,7 @@ async fn run(
     let (stream, _end) = CountedStream::new(stream, traffic);
     let (tell_client, client) = watch::channel(Vec::new());
     let let_in = logged_in.subscribe();
+    let channels = Channels::default();
     let handler = ConnectionHandler {
         gate: gate.clone(),
         id,
@@ -67,22 +81,26 @@ async fn run(
         state: State::Stranger,
         tries: 0,
         offered: None,
-        channels: Channels::default(),
+        channels: channels.clone(),
+        forwards: Forwards::default(),
     };
     let choose = |_, version: &[u8]| {
         tell_client.send_replace(version.to_owned());
         gate.transports.choose(version)
     };
     let starting = run_stream_for_peer(gate.transports.initial(), choose, stream, handler);
-    let Ok(running) = timeout_at(until, starting).await else { return Ok("login grace time is over") };
+    let Ok(running) = timeout_at(until, starting).await else {
+        return Ok("login grace time is over");
+    };
     // `_end` ends the transport's own task when this function returns, however it returns.
-    watch_over(gate, running?, let_in, until).await
+    watch_over(gate, running?, &channels, let_in, until).await
 }
 
 /// Waits for the connection's end, or brings it about.
 async fn watch_over(
     gate: &Gate,
     mut running: RunningSession<ConnectionHandler>,
+    channels: &Channels,
     let_in: watch::Receiver<bool>,
     until: Instant,
 ) -> Result<&'static str, ConnectionError> {
@@ -92,6 +110,7 @@ async fn watch_over(
     tokio::select! {
         ended = &mut running => return ended.map(|()| "closed"),
         _ = log_in.wait_for(|&let_in| let_in) => {}
+        _ = draining.wait_for(Option::is_some) => return Ok("bastion is shutting down"),
         () = sleep_until(until) => {
             // Somebody may have been let in just now.
             if !*let_in.borrow() {
@@ -99,24 +118,29 @@ async fn watch_over(
             }
         }
     }
-    tokio::select! {
-        ended = &mut running => ended.map(|()| "closed"),
-        () = drained(&mut draining) => {
-            say(&handle, "bastion is shutting down").await;
-            // Whether it was read or not, this is the end.
-            let _read = tokio::time::timeout(LAST_WORDS, running).await;
-            Ok("bastion is shutting down")
-        }
+    let grace = tokio::select! {
+        ended = &mut running => return ended.map(|()| "closed"),
+        grace = drain_begins(&mut draining) => grace,
+    };
+    if !grace.is_zero() {
+        channels.announce(&handle, grace).await;
     }
+    tokio::select! {
+        ended = &mut running => return ended.map(|()| "closed"),
+        () = tokio::time::sleep(grace) => {}
+    }
+    say(&handle, "bastion is shutting down").await;
+    // Whether it was read or not, this is the end.
+    let _read = tokio::time::timeout(LAST_WORDS, running).await;
+    Ok("bastion is shutting down")
 }
 
-/// Ready when the grace time of a shutdown is over.
-async fn drained(draining: &mut watch::Receiver<Option<Duration>>) {
-    let grace = match draining.wait_for(Option::is_some).await {
+/// Ready when a shutdown begins; what is left of the time then.
+async fn drain_begins(draining: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    match draining.wait_for(Option::is_some).await {
         Ok(grace) => grace.unwrap_or_default(),
         Err(_) => Duration::ZERO,
-    };
-    tokio::time::sleep(grace).await;
+    }
 }
 
 async fn say(handle: &Handle, text: &str) {

@@ -25,7 +25,10 @@ pub(super) async fn serve(
     listeners: Vec<OwnedFd>,
     first: ConnectionId,
 ) -> Result<(), GateError> {
-    let failed = |source| GateError::System { what: "the listening socket", source };
+    let failed = |source| GateError::System {
+        what: "the listening socket",
+        source,
+    };
     let shared = Arc::new(Shared {
         shards,
         next: AtomicU64::new(first.0),
@@ -72,7 +75,9 @@ async fn accept(gate: Arc<Gate>, listener: TcpListener, shared: Arc<Shared>) {
 fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr) {
     let room = shared.connections.clone().try_acquire_owned();
     let startup = shared.startups.clone().try_acquire_owned();
-    let (Ok(room), Ok(startup), Some(place)) = (room, startup, shared.shards.place()) else { return };
+    let (Ok(room), Ok(startup), Some(place)) = (room, startup, shared.shards.place()) else {
+        return;
+    };
     let id = ConnectionId(shared.next.fetch_add(1, Ordering::Relaxed));
     let (logged_in, mut let_in) = watch::channel(false);
     let gate = gate.clone();

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) enum Order {
     /// Who may log in has changed.
     Rules(Box<Rules>),
+    /// Say that the gate lives.
+    SayAlive,
     /// End within this time.
     Drain(Duration),
 }
@@ -38,7 +40,9 @@ pub(super) struct Monitor {
 
 impl Monitor {
     /// Starts to hear and to be heard.
-    pub(super) fn start(link: Link<FromGate, ToGate>) -> Result<(Self, mpsc::Receiver<Order>), LinkError> {
+    pub(super) fn start(
+        link: Link<FromGate, ToGate>,
+    ) -> Result<(Self, mpsc::Receiver<Order>), LinkError> {
         let link = Arc::new(AsyncLink::new(link)?);
         let (orders, incoming) = mpsc::channel(8);
         let waiting = Waiting::default();
@@ -48,14 +52,21 @@ impl Monitor {
 
     /// Tells the monitor something; returns when it is on its way.
     pub(super) async fn tell(&self, message: FromGate) {
-        // A monitor that is gone is noticed where it is heard.
-        let _noticed_elsewhere = self.link.send(&message, &[]).await;
+        match self.link.send(&message, &[]).await {
+            // One message that cannot be sent is not the end of all others.
+            Ok(()) | Err(LinkError::TooLong(_) | LinkError::Malformed(_)) => {}
+            // Nothing that happens here would be written down any more.
+            Err(_) => std::process::exit(1),
+        }
     }
 
     /// Asks for a user to be let in.
     pub(super) async fn grant(&self, request: GrantRequest) -> Verdict {
         let connection = request.connection;
-        match self.ask(connection, FromGate::Grant(Box::new(request))).await {
+        match self
+            .ask(connection, FromGate::Grant(Box::new(request)))
+            .await
+        {
             Some(Answer::Verdict(verdict)) => verdict,
             _ => Verdict::Refused(None),
         }
@@ -63,7 +74,10 @@ impl Monitor {
 
     /// Asks for the connection's session process; returns the socket to it.
     pub(super) async fn open_session(&self, connection: ConnectionId) -> Result<OwnedFd, String> {
-        match self.ask(connection, FromGate::OpenSession { connection }).await {
+        match self
+            .ask(connection, FromGate::OpenSession { connection })
+            .await
+        {
             Some(Answer::Session(session)) => session,
             _ => Err("the monitor does not answer".into()),
         }
@@ -94,13 +108,22 @@ async fn listen(
                 }
                 continue;
             }
+            ToGate::AreYouAlive => {
+                if orders.send(Order::SayAlive).await.is_err() {
+                    return;
+                }
+                continue;
+            }
             ToGate::Drain(grace) => {
                 if orders.send(Order::Drain(grace)).await.is_err() {
                     return;
                 }
                 continue;
             }
-            ToGate::Verdict { connection, verdict } => (connection, Answer::Verdict(verdict)),
+            ToGate::Verdict {
+                connection,
+                verdict,
+            } => (connection, Answer::Verdict(verdict)),
             ToGate::Session { connection, error } => {
                 let socket = descriptors.into_iter().next();
                 let session = match (error, socket) {

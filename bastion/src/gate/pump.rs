@@ -3,13 +3,15 @@
 //! The descriptors were made by a process of the account, and may be anything: what cannot be
 //! waited for is refused, what never becomes ready holds up nothing but its own channel.
 
+use std::borrow::Borrow;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::socket::{Shutdown, shutdown};
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf};
 use tokio::io::Interest;
@@ -39,6 +41,11 @@ impl Descriptor {
         Self::new(fd, Interest::WRITABLE)
     }
 
+    /// A socket, for both directions.
+    pub(super) fn to_exchange(fd: OwnedFd) -> io::Result<Self> {
+        Self::new(fd, Interest::READABLE | Interest::WRITABLE)
+    }
+
     fn new(fd: OwnedFd, interest: Interest) -> io::Result<Self> {
         socket::do_not_block(fd.as_fd())?;
         Ok(Self(readiness::watch(fd, interest)?))
@@ -48,9 +55,11 @@ impl Descriptor {
     /// has gone says EIO.
     async fn read(&self, most: usize) -> io::Result<Bytes> {
         // Memory is taken when there is something to read: most channels are idle.
-        let read = self.0.async_io(Interest::READABLE, |fd| match read::available(fd.as_fd(), most) {
-            Err(error) if error.raw_os_error() == Some(Errno::EIO as i32) => Ok(Bytes::new()),
-            other => other,
+        let read = self.0.async_io(Interest::READABLE, |fd| {
+            match read::available(fd.as_fd(), most) {
+                Err(error) if error.raw_os_error() == Some(Errno::EIO as i32) => Ok(Bytes::new()),
+                other => other,
+            }
         });
         read.await
     }
@@ -65,16 +74,21 @@ impl Descriptor {
         }
     }
 
-    async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let written = self.0.async_io(Interest::WRITABLE, |fd| Ok(nix::unistd::write(fd, bytes)?)).await?;
-            bytes = bytes.get(written..).unwrap_or_default();
-        }
-        Ok(())
+    /// Writes what it can, at least a byte.
+    async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0
+            .async_io(Interest::WRITABLE, |fd| Ok(nix::unistd::write(fd, bytes)?))
+            .await
+    }
+
+    /// Tells the far end of a socket that there is no more to come.
+    pub(super) fn finish_writing(&self) {
+        // One that has closed its end needs not be told.
+        let _gone = shutdown(self.0.get_ref().as_raw_fd(), Shutdown::Write);
     }
 }
 
-/// What a program writes, on its way to a channel.
+/// What a program or a socket has to say, on its way to a channel.
 pub(super) struct Output {
     pub(super) channel: Arc<ChannelWriteHalf<Msg>>,
     /// The kind of extended data (RFC 4254 §5.2), if it is such.
@@ -85,9 +99,9 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Copies to the channel what a program writes, until the program's end of the descriptor or
-    /// the channel is closed.
-    pub(super) async fn drain(self, from: Descriptor) {
+    /// Copies to the channel, until the far end of the descriptor or the channel is closed.
+    pub(super) async fn drain(self, from: impl Borrow<Descriptor>) {
+        let from = from.borrow();
         let (mut most, mut full) = (PIPE, 0);
         while let Ok(mut bytes) = from.read(most).await {
             if bytes.is_empty() {
@@ -96,7 +110,11 @@ impl Output {
             if full < FULL_READS {
                 full = if bytes.len() == PIPE { full + 1 } else { 0 };
                 // Once: an account that may have no more now is not asked again and again.
-                most = if full == FULL_READS { from.enlarge() } else { most };
+                most = if full == FULL_READS {
+                    from.enlarge()
+                } else {
+                    most
+                };
             }
             self.traffic.count_sent(bytes.len());
             while !bytes.is_empty() {
@@ -113,37 +131,82 @@ impl Output {
     }
 }
 
-/// What a client has sent on a channel, on its way to a program; no more than the window allows.
+/// What a client has sent on a channel, on its way to a program or a socket; no more than the
+/// window allows.
 pub(super) struct Input {
-    pub(super) queue: mpsc::UnboundedReceiver<Bytes>,
-    pub(super) handle: Handle,
-    pub(super) channel: ChannelId,
-    pub(super) window: u32,
-    pub(super) traffic: Arc<Traffic>,
+    queue: mpsc::UnboundedReceiver<Bytes>,
+    handle: Handle,
+    channel: ChannelId,
+    /// The window, and how much of it is to be granted again.
+    window: u32,
+    taken: u32,
+    traffic: Arc<Traffic>,
+    /// What is still to be written of the last packet.
+    current: Bytes,
 }
 
 impl Input {
+    pub(super) fn new(
+        queue: mpsc::UnboundedReceiver<Bytes>,
+        handle: Handle,
+        channel: ChannelId,
+        window: u32,
+        traffic: Arc<Traffic>,
+    ) -> Self {
+        Self {
+            queue,
+            handle,
+            channel,
+            window,
+            taken: 0,
+            traffic,
+            current: Bytes::new(),
+        }
+    }
+
     /// Copies to a program what the client sends, until the client is done; then the descriptor
     /// is closed. What a program that no longer reads does not take is thrown away, so that the
     /// client is not held up by it.
     pub(super) async fn feed(mut self, to: Descriptor) {
-        let mut to = Some(to);
-        let mut taken = 0_u32;
-        while let Some(bytes) = self.queue.recv().await {
-            if let Some(descriptor) = &to {
-                match descriptor.write_all(&bytes).await {
-                    Ok(()) => self.traffic.count_received(bytes.len()),
-                    Err(_) => to = None,
-                }
+        let copied = self.copy_to(&to).await;
+        drop(to);
+        if copied.is_err() {
+            self.discard().await;
+        }
+    }
+
+    /// Copies until the client is done, or the descriptor takes no more. One that stops waiting
+    /// for it may go on later: no byte is lost.
+    pub(super) async fn copy_to(&mut self, to: &Descriptor) -> io::Result<()> {
+        loop {
+            while !self.current.is_empty() {
+                let written = to.write(&self.current).await?;
+                self.current.advance(written);
+                self.traffic.count_received(written);
             }
-            taken = taken.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-            // Not after every packet: an adjustment is a packet, too.
-            if taken >= self.window / 8 {
-                if self.handle.window_adjust(self.channel, taken).is_err() {
-                    return;
-                }
-                taken = 0;
+            match self.next().await {
+                Some(bytes) => self.current = bytes,
+                None => return Ok(()),
             }
         }
+    }
+
+    /// Throws away what the client sends, until the client is done.
+    pub(super) async fn discard(&mut self) {
+        while self.next().await.is_some() {}
+    }
+
+    /// The next packet; what was taken before is granted again.
+    async fn next(&mut self) -> Option<Bytes> {
+        // Not after every packet: an adjustment is a packet, too.
+        if self.taken >= self.window / 8 {
+            self.handle.window_adjust(self.channel, self.taken).ok()?;
+            self.taken = 0;
+        }
+        let bytes = self.queue.recv().await?;
+        self.taken = self
+            .taken
+            .saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        Some(bytes)
     }
 }

@@ -6,12 +6,14 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+use super::connector::{Accepted, Connector};
 use super::link::AsyncLink;
 use crate::ipc::{
-    ChannelNumber, FromSession, Link, LinkError, Program, ProgramEnd, PtyRequest, Started, ToSession,
+    ChannelNumber, FromSession, Link, LinkError, Program, ProgramEnd, PtyRequest, Started,
+    ToSession,
 };
 
 /// How long the session may take to start a program, or to take an order.
@@ -21,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Session {
     link: Arc<AsyncLink<ToSession, FromSession>>,
     programs: Arc<Mutex<Programs>>,
+    connector: Connector,
     listening: AbortHandle,
 }
 
@@ -46,15 +49,31 @@ struct Programs {
 }
 
 impl Session {
-    /// Over this socket. `gone` is called when the session process goes by itself.
+    /// Over this socket, with the connections that are accepted for the client. `gone` is called
+    /// when the session process goes by itself.
     pub(super) fn new(
         socket: OwnedFd,
         gone: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<Self, LinkError> {
+    ) -> Result<(Self, mpsc::Receiver<Accepted>), LinkError> {
         let link = Arc::new(AsyncLink::new(Link::new(socket))?);
         let programs = Arc::<Mutex<Programs>>::default();
-        let listening = tokio::spawn(listen(link.clone(), programs.clone(), gone)).abort_handle();
-        Ok(Self { link, programs, listening })
+        let (connector, accepted) = Connector::new(&link);
+        let listening = listen(link.clone(), programs.clone(), connector.clone(), gone);
+        let listening = tokio::spawn(listening).abort_handle();
+        Ok((
+            Self {
+                link,
+                programs,
+                connector,
+                listening,
+            },
+            accepted,
+        ))
+    }
+
+    /// The session as one that connects and listens.
+    pub(super) fn connector(&self) -> Connector {
+        self.connector.clone()
     }
 
     /// Starts a program. The error is a sentence for the user.
@@ -73,11 +92,23 @@ impl Session {
             programs.running.insert(channel, end);
         }
         let outcome = tokio::time::timeout(PATIENCE, async {
-            let order = ToSession::Start { channel, program, pty, environment };
-            self.link.send(&order, &[]).await.map_err(|error| error.to_string())?;
-            starting.await.map_err(|_| "the session process has ended".to_owned())?
+            let order = ToSession::Start {
+                channel,
+                program,
+                pty,
+                environment,
+            };
+            self.link
+                .send(&order, &[])
+                .await
+                .map_err(|error| error.to_string())?;
+            starting
+                .await
+                .map_err(|_| "the session process has ended".to_owned())?
         });
-        let outcome = outcome.await.unwrap_or_else(|_| Err("the session process does not answer".into()));
+        let outcome = outcome
+            .await
+            .unwrap_or_else(|_| Err("the session process does not answer".into()));
         match outcome {
             Ok(descriptors) => Ok(StartedProgram { descriptors, ended }),
             Err(reason) => {
@@ -109,6 +140,7 @@ impl Drop for Session {
 async fn listen(
     link: Arc<AsyncLink<ToSession, FromSession>>,
     programs: Arc<Mutex<Programs>>,
+    connector: Connector,
     gone: impl Future<Output = ()>,
 ) {
     while let Ok((message, descriptors)) = link.receive().await {
@@ -130,18 +162,23 @@ async fn listen(
                     let _gone = waiting.send(end);
                 }
             }
+            FromSession::Forward(answer) => connector.hear(answer, descriptors),
         }
     }
+    // Whoever waits for news waits in vain.
+    *lock(&programs) = Programs::default();
     gone.await;
 }
 
 fn sort(started: Started, descriptors: Vec<OwnedFd>) -> Result<Descriptors, String> {
     let wrong = |_| "the session process sent other descriptors than it said".to_owned();
     match started {
-        Started::Terminal => {
-            <[OwnedFd; 1]>::try_from(descriptors).map(|[fd]| Descriptors::Terminal(fd)).map_err(wrong)
-        }
-        Started::Pipes => <[OwnedFd; 3]>::try_from(descriptors).map(Descriptors::Pipes).map_err(wrong),
+        Started::Terminal => <[OwnedFd; 1]>::try_from(descriptors)
+            .map(|[fd]| Descriptors::Terminal(fd))
+            .map_err(wrong),
+        Started::Pipes => <[OwnedFd; 3]>::try_from(descriptors)
+            .map(Descriptors::Pipes)
+            .map_err(wrong),
     }
 }
 

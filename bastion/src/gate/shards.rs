@@ -34,22 +34,37 @@ pub(super) struct Place {
 impl Shards {
     /// Starts the threads, which end with the process.
     pub(super) fn start(processors: usize) -> io::Result<Self> {
-        (0..processors * FOR_EACH_PROCESSOR).map(|_| Shard::start()).collect::<io::Result<_>>().map(Self)
+        (0..processors * FOR_EACH_PROCESSOR)
+            .map(|_| Shard::start())
+            .collect::<io::Result<_>>()
+            .map(Self)
     }
 
     /// A place on the thread with the fewest connections; `None` where there are no threads.
     pub(super) fn place(&self) -> Option<Place> {
-        let quietest = self.0.iter().min_by_key(|shard| shard.connections.load(Ordering::Relaxed))?;
+        let quietest = self
+            .0
+            .iter()
+            .min_by_key(|shard| shard.connections.load(Ordering::Relaxed))?;
         quietest.connections.fetch_add(1, Ordering::Relaxed);
-        Some(Place { runtime: quietest.runtime.clone(), connections: quietest.connections.clone() })
+        Some(Place {
+            runtime: quietest.runtime.clone(),
+            connections: quietest.connections.clone(),
+        })
     }
 }
 
 impl Shard {
     fn start() -> io::Result<Self> {
-        let runtime =
-            Builder::new_current_thread().enable_io().enable_time().event_interval(TASKS_BEFORE_NEWS).build()?;
-        let shard = Self { runtime: runtime.handle().clone(), connections: Arc::default() };
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .event_interval(TASKS_BEFORE_NEWS)
+            .build()?;
+        let shard = Self {
+            runtime: runtime.handle().clone(),
+            connections: Arc::default(),
+        };
         std::thread::Builder::new()
             .name("bastion-shard".into())
             .spawn(move || runtime.block_on(pending::<()>()))?;

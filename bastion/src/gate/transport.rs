@@ -21,11 +21,6 @@ const CHUNK: usize = 32 * 1024;
 /// (versions before 0.33). The rest of 16 KiB is for the packet's own fields.
 const CHUNK_FOR_ENVOY: usize = 15 * 1024;
 
-/// Bytes after which we ask for new keys. Clients ask long before: OpenSSH after 1 GiB with
-/// ChaCha20 and 64 GiB with AES, and so does Pomerium. This is for one that never does: it comes
-/// before the packet counter, a cipher's nonce, can wrap (RFC 4253 §9, RFC 4344 §3.1).
-const REKEY_AFTER: usize = 16 << 30;
-
 /// The configurations, by client.
 pub(super) struct Transports {
     for_others: Arc<Config>,
@@ -34,10 +29,15 @@ pub(super) struct Transports {
 
 impl Transports {
     pub(super) fn new(host_keys: &[HostKey], limits: &Limits) -> Result<Self, ssh_key::Error> {
-        let keys = host_keys.iter().map(|key| PrivateKey::from_openssh(key.0.as_str()));
+        let keys = host_keys
+            .iter()
+            .map(|key| PrivateKey::from_openssh(key.0.as_str()));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
         let config = |for_envoy| Arc::new(config(keys.clone(), limits, for_envoy));
-        Ok(Self { for_others: config(false), for_envoy: config(true) })
+        Ok(Self {
+            for_others: config(false),
+            for_envoy: config(true),
+        })
     }
 
     /// The configuration before the client has said what it is.
@@ -47,7 +47,11 @@ impl Transports {
 
     /// The configuration for a client by its identification string.
     pub(super) fn choose(&self, client: &[u8]) -> Arc<Config> {
-        if is_envoy(client) { self.for_envoy.clone() } else { self.for_others.clone() }
+        if is_envoy(client) {
+            self.for_envoy.clone()
+        } else {
+            self.for_others.clone()
+        }
     }
 }
 
@@ -58,13 +62,18 @@ pub(super) fn is_envoy(client: &[u8]) -> bool {
 
 /// The most bytes of one data packet towards a client.
 pub(super) fn chunk_for(client: &[u8]) -> usize {
-    if is_envoy(client) { CHUNK_FOR_ENVOY } else { CHUNK }
+    if is_envoy(client) {
+        CHUNK_FOR_ENVOY
+    } else {
+        CHUNK
+    }
 }
 
 fn config(keys: Vec<PrivateKey>, limits: &Limits, for_envoy: bool) -> Config {
     let mut methods = MethodSet::empty();
     methods.push(MethodKind::PublicKey);
     let alive = limits.client_alive_interval;
+    let rekey_limit = usize::try_from(limits.rekey_limit).unwrap_or(usize::MAX);
     Config {
         server_id: SshId::Standard(Cow::Borrowed(VERSION)),
         methods,
@@ -73,8 +82,11 @@ fn config(keys: Vec<PrivateKey>, limits: &Limits, for_envoy: bool) -> Config {
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys,
         limits: russh::Limits {
-            rekey_write_limit: REKEY_AFTER,
-            rekey_read_limit: REKEY_AFTER,
+            // Clients ask long before: OpenSSH after 1 GiB with ChaCha20 and 64 GiB with AES, and
+            // so does Pomerium. This is for one that never does: it comes before the packet
+            // counter, a cipher's nonce, can wrap (RFC 4253 §9, RFC 4344 §3.1).
+            rekey_write_limit: rekey_limit,
+            rekey_read_limit: rekey_limit,
             // Hourly new keys have broken more sessions than they have saved.
             rekey_time_limit: Duration::from_secs(100 * 365 * 24 * 3600),
         },
@@ -105,7 +117,11 @@ fn preferred(for_envoy: bool) -> Preferred {
         (true, false) => vec![cipher::AES_256_GCM, cipher::AES_128_GCM, CHACHA20],
         (false, _) => vec![CHACHA20, cipher::AES_256_GCM, cipher::AES_128_GCM],
     };
-    let counter_mode = [cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR];
+    let counter_mode = [
+        cipher::AES_256_CTR,
+        cipher::AES_192_CTR,
+        cipher::AES_128_CTR,
+    ];
     Preferred {
         kex: Cow::Borrowed(&[
             kex::MLKEM768X25519_SHA256,
@@ -117,9 +133,15 @@ fn preferred(for_envoy: bool) -> Preferred {
         // RSA last: its private operation is the one with a known timing leak (RUSTSEC-2023-0071).
         key: Cow::Borrowed(&[
             Algorithm::Ed25519,
-            Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-            Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-            Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+            Algorithm::Ecdsa {
+                curve: EcdsaCurve::NistP256,
+            },
+            Algorithm::Rsa {
+                hash: Some(HashAlg::Sha512),
+            },
+            Algorithm::Rsa {
+                hash: Some(HashAlg::Sha256),
+            },
         ]),
         cipher: Cow::Owned(ciphers.into_iter().chain(counter_mode).collect()),
         mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
@@ -147,13 +169,18 @@ mod tests {
     #[test]
     fn pomerium_takes_our_version() {
         let software = VERSION.strip_prefix("SSH-2.0-").unwrap();
-        assert!(software.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'-'), "{software}");
+        assert!(
+            software
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'-'),
+            "{software}"
+        );
         assert!(VERSION.len() <= 253);
     }
 
     #[test]
     fn a_chunk_and_its_packet_fit_into_16_kib() {
         // packet_length, padding_length, type, channel, data type, length; padding; tag
-        assert!(CHUNK_FOR_ENVOY + 4 + 1 + 1 + 4 + 4 + 4 + 255 + 64 <= 16 * 1024);
+        const { assert!(CHUNK_FOR_ENVOY + 4 + 1 + 1 + 4 + 4 + 4 + 255 + 64 <= 16 * 1024) };
     }
 }

@@ -1,15 +1,36 @@
 //! What the parts say to each other.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::forward::{ForwardAnswer, ForwardEvent, ForwardOrder};
+use crate::policy::forwarding::ForwardingRules;
 use crate::policy::{Proof, Rules};
 use crate::sys::account::Account;
 use crate::sys::pty::WindowSize;
 use crate::sys::sandbox::Fence;
+
+/// The longest text of somebody else's in a message, in bytes: a stranger must not be able to make
+/// a message too long to be sent.
+const MAX_TEXT: usize = 1024;
+
+/// A text, cut to what a message may hold.
+pub fn bounded(text: impl Into<String>) -> String {
+    let mut text = text.into();
+    if text.len() > MAX_TEXT {
+        let end = (0..=MAX_TEXT)
+            .rev()
+            .find(|&end| text.is_char_boundary(end))
+            .unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
 
 /// A connection's number, counted by the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,6 +73,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Open channels of one connection.
     pub max_sessions: usize,
+    /// Bytes in one direction after which we ask for new keys.
+    pub rekey_limit: u64,
     /// After this time without a sign of the client it is asked for one; zero: never.
     pub client_alive_interval: Duration,
     /// So many questions without an answer end the connection.
@@ -76,6 +99,8 @@ pub struct SessionTerms {
 pub enum FromGate {
     /// It serves; what of its fence stands.
     Ready(Fence),
+    /// The answer to [`ToGate::AreYouAlive`].
+    Alive,
     /// A connection was accepted.
     Opened {
         /// Its number.
@@ -189,6 +214,8 @@ pub enum ToGate {
         /// Why there is none.
         error: Option<String>,
     },
+    /// Say so.
+    AreYouAlive,
     /// Accept no more; end every connection within this time, then yourself.
     Drain(Duration),
 }
@@ -205,8 +232,10 @@ pub enum Verdict {
 /// All that a session process needs to know, from the monitor.
 #[derive(Serialize, Deserialize)]
 pub struct SessionSetup {
-    /// The account that it runs as.
+    /// The account that it is to run as.
     pub account: Account,
+    /// Whether it has to become that account; else it is that already.
+    pub become_account: bool,
     /// The connection that it serves.
     pub connection: ConnectionId,
     /// The connection's far end.
@@ -215,8 +244,12 @@ pub struct SessionSetup {
     pub local: SocketAddr,
     /// What the certificate and the configuration permit, both.
     pub terms: SessionTerms,
+    /// What may be forwarded, if forwarding is permitted at all.
+    pub forwarding: ForwardingRules,
     /// The only command there is, whatever is asked for (force-command).
     pub force_command: Option<String>,
+    /// Subsystems by name, and the command of each.
+    pub subsystem: BTreeMap<String, String>,
     /// Names of variables that the client may set; `*` and `?` are wildcards.
     pub accept_env: Vec<String>,
     /// Variables that every program gets.
@@ -225,6 +258,8 @@ pub struct SessionSetup {
     pub terminal_group: Option<u32>,
     /// Forbid programs that gain privileges (sudo).
     pub no_new_privileges: bool,
+    /// Let programs open network sockets.
+    pub permit_network: bool,
 }
 
 /// What a session tells the monitor, for the audit log.
@@ -248,6 +283,8 @@ pub enum SessionEvent {
         /// How.
         end: ProgramEnd,
     },
+    /// Something was forwarded, or not.
+    Forward(ForwardEvent),
 }
 
 /// What kind of program was asked for.
@@ -297,6 +334,8 @@ pub enum ToSession {
         /// The channel.
         channel: ChannelNumber,
     },
+    /// Forward something.
+    Forward(ForwardOrder),
 }
 
 /// What to start.
@@ -345,6 +384,8 @@ pub enum FromSession {
         /// How.
         end: ProgramEnd,
     },
+    /// The answer to an order to forward something.
+    Forward(ForwardAnswer),
 }
 
 /// The descriptors that come with a started program.

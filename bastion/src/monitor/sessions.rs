@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::Signal;
@@ -13,25 +14,36 @@ use super::audit::{self, Event};
 use super::grants::Grant;
 use crate::config::Config;
 use crate::ipc::{ConnectionId, Link, LinkError, SessionEvent, SessionSetup, SessionTerms};
-use crate::session::environment;
+use crate::policy::forwarding::ForwardingRules;
+use crate::policy::wildcard;
 use crate::sys::account::{Account, terminal_group};
 use crate::sys::process::{self, Ended};
 use crate::sys::{socket, spawn};
+
+/// How long a session may take to follow its connection.
+const TO_FOLLOW: Duration = Duration::from_secs(5);
+/// The most events of one session that are read at a time.
+const EVENTS_A_TURN: usize = 32;
 
 /// The sessions that run, and what each of them gets.
 pub(super) struct Sessions {
     running: HashMap<Pid, Running>,
     /// All links, by their process: however many there are, only those that say something cost.
     links: Epoll,
+    subsystem: BTreeMap<String, String>,
+    forwarding: ForwardingRules,
     accept_env: Vec<String>,
     environment: Vec<(String, String)>,
     no_new_privileges: bool,
+    permit_network: bool,
     terminal_group: Option<u32>,
 }
 
 struct Running {
     connection: ConnectionId,
     account: String,
+    /// When its connection ended; it is to follow soon.
+    over_since: Option<Instant>,
     /// None when the session has closed it, or has sent what is no message.
     link: Option<Link<SessionSetup, SessionEvent>>,
 }
@@ -41,9 +53,12 @@ impl Sessions {
         Ok(Self {
             running: HashMap::new(),
             links: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            subsystem: config.subsystem.clone(),
+            forwarding: config.forwarding_rules(),
             accept_env: config.accept_env.clone(),
             environment: container_environment(config, own_environment()),
             no_new_privileges: config.no_new_privileges,
+            permit_network: config.permit_network,
             terminal_group: terminal_group(),
         })
     }
@@ -64,19 +79,25 @@ impl Sessions {
         let pair = || socket::packet_pair().map_err(|error| failed("a socket", &error));
         let ((here, there), (gate_end, session_end)) = (pair()?, pair()?);
         let descriptors = [there.as_fd(), session_end.as_fd()];
-        let pid = spawn::part("session", accounts.to_become(account), &descriptors)
+        let pid = spawn::part("session", None, &descriptors)
             .map_err(|error| failed("the session process", &error))?;
         let link = Link::new(here);
-        link.send(&self.setup(connection, account, &grant), &[]).map_err(|error| {
-            spawn::discard(pid);
-            failed("the session process", &error)
-        })?;
+        link.send(&self.setup(connection, account, &grant, accounts), &[])
+            .map_err(|error| {
+                spawn::discard(pid);
+                failed("the session process", &error)
+            })?;
         let said = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(pid.as_raw().unsigned_abs()));
         self.links.add(&link, said).map_err(|error| {
             spawn::discard(pid);
             failed("the session process", &error)
         })?;
-        let running = Running { connection, account: name.to_owned(), link: Some(link) };
+        let running = Running {
+            connection,
+            account: name.to_owned(),
+            over_since: None,
+            link: Some(link),
+        };
         let event = Event::SessionOpened {
             connection,
             account: name.to_owned(),
@@ -86,10 +107,17 @@ impl Sessions {
         Ok((event, gate_end))
     }
 
-    fn setup(&self, connection: ConnectionId, account: &Account, grant: &Grant) -> SessionSetup {
+    fn setup(
+        &self,
+        connection: ConnectionId,
+        account: &Account,
+        grant: &Grant,
+        accounts: &Accounts,
+    ) -> SessionSetup {
         let permissions = &grant.permissions;
         SessionSetup {
             account: account.clone(),
+            become_account: accounts.as_root(),
             connection,
             peer: grant.peer,
             local: grant.local,
@@ -98,11 +126,37 @@ impl Sessions {
                 port_forwarding: permissions.port_forwarding(),
                 agent_forwarding: permissions.agent_forwarding(),
             },
+            forwarding: self.forwarding.clone(),
             force_command: permissions.force_command().map(str::to_owned),
+            subsystem: self.subsystem.clone(),
             accept_env: self.accept_env.clone(),
             environment: self.environment.clone(),
             terminal_group: self.terminal_group,
             no_new_privileges: self.no_new_privileges,
+            permit_network: self.permit_network,
+        }
+    }
+
+    /// A connection has ended: its session is to end, too.
+    pub(super) fn connection_closed(&mut self, connection: ConnectionId) {
+        let its = self
+            .running
+            .values_mut()
+            .find(|session| session.connection == connection);
+        if let Some(session) = its {
+            session.over_since = Some(Instant::now());
+        }
+    }
+
+    /// Ends the sessions that have outlived their connections: the account can stop them.
+    pub(super) fn end_overdue(&self) {
+        for (&pid, session) in &self.running {
+            if session
+                .over_since
+                .is_some_and(|since| since.elapsed() > TO_FOLLOW)
+            {
+                process::kill(pid, Signal::SIGKILL);
+            }
         }
     }
 
@@ -141,13 +195,16 @@ impl Sessions {
 
     /// Ends what has not ended by itself.
     pub(super) fn kill(&self) {
-        self.running.keys().for_each(|&pid| process::kill(pid, Signal::SIGKILL));
+        self.running
+            .keys()
+            .for_each(|&pid| process::kill(pid, Signal::SIGKILL));
     }
 }
 
 impl Running {
     fn read(&mut self, links: &Epoll, events: &mut Vec<Event>) {
-        while let Some(link) = &self.link {
+        for _ in 0..EVENTS_A_TURN {
+            let Some(link) = &self.link else { return };
             match link.receive() {
                 Ok((event, _)) => events.push(self.describe(event)),
                 Err(LinkError::NotNow) => return,
@@ -163,19 +220,32 @@ impl Running {
     fn describe(&self, event: SessionEvent) -> Event {
         let connection = self.connection;
         match event {
-            SessionEvent::Started { channel, kind, pty, pid } => {
-                Event::ProgramStarted { connection, channel, kind, pty, pid }
-            }
-            SessionEvent::Ended { channel, end } => {
-                Event::ProgramEnded { connection, channel, end: end.into() }
-            }
+            SessionEvent::Started {
+                channel,
+                kind,
+                pty,
+                pid,
+            } => Event::ProgramStarted {
+                connection,
+                channel,
+                kind,
+                pty,
+                pid,
+            },
+            SessionEvent::Ended { channel, end } => Event::ProgramEnded {
+                connection,
+                channel,
+                end: end.into(),
+            },
+            SessionEvent::Forward(event) => Event::forward(connection, event),
         }
     }
 }
 
 /// Our own variables; those that are not UTF-8 cannot be named in the configuration either.
 fn own_environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// The variables that every program gets, whoever logs in: those of the container that the
@@ -184,7 +254,12 @@ fn container_environment(
     config: &Config,
     ours: impl Iterator<Item = (String, String)>,
 ) -> Vec<(String, String)> {
-    let passed = |name: &str| config.pass_env.iter().any(|pattern| environment::matches(pattern, name));
+    let passed = |name: &str| {
+        config
+            .pass_env
+            .iter()
+            .any(|pattern| wildcard::matches(pattern, name))
+    };
     let mut all: BTreeMap<String, String> = ours.filter(|(name, _)| passed(name)).collect();
     all.insert("PATH".into(), config.path.clone());
     all.extend(config.set_env.clone());
@@ -197,10 +272,23 @@ mod tests {
 
     #[test]
     fn only_listed_variables_of_the_container_are_passed_on() {
-        let ours = [("OPENCLAW_GATEWAY_PASSWORD", "x"), ("SECRET", "y"), ("PATH", "/evil"), ("TZ", "UTC")];
-        let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let config = Config { set_env: BTreeMap::from([("EDITOR".into(), "vi".into())]), ..Config::default() };
-        let names: Vec<_> = container_environment(&config, ours).into_iter().map(|(name, _)| name).collect();
+        let ours = [
+            ("OPENCLAW_GATEWAY_PASSWORD", "x"),
+            ("SECRET", "y"),
+            ("PATH", "/evil"),
+            ("TZ", "UTC"),
+        ];
+        let ours = ours
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Config {
+            set_env: BTreeMap::from([("EDITOR".into(), "vi".into())]),
+            ..Config::default()
+        };
+        let names: Vec<_> = container_environment(&config, ours)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert_eq!(names, ["EDITOR", "OPENCLAW_GATEWAY_PASSWORD", "PATH", "TZ"]);
     }
 }

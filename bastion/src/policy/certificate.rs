@@ -48,7 +48,10 @@ impl fmt::Display for CertificateType {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedCertificate {
     /// More bytes than any certificate needs.
-    #[error("the certificate has {len} bytes; at most {} are accepted", UserCertificate::MAX_BYTES)]
+    #[error(
+        "the certificate has {len} bytes; at most {} are accepted",
+        UserCertificate::MAX_BYTES
+    )]
     TooLong {
         /// How many there are.
         len: usize,

@@ -48,7 +48,10 @@ pub fn decide_on_offered(
             verdict: judge(&certificate, request, now, rules),
             certificate: Some(certificate),
         },
-        Err(problem) => Decision { certificate: None, verdict: Err(problem.into()) },
+        Err(problem) => Decision {
+            certificate: None,
+            verdict: Err(problem.into()),
+        },
     }
 }
 
@@ -59,6 +62,17 @@ fn judge(
     rules: &Rules,
 ) -> Result<Permissions, Refusal> {
     let security_key = request.proof.verify(certificate, request.login_name)?;
-    let LoginRequest { login_name, source, .. } = *request;
-    authorize(certificate, &AuthRequest { login_name, source, now, security_key }, rules)
+    let LoginRequest {
+        login_name, source, ..
+    } = *request;
+    authorize(
+        certificate,
+        &AuthRequest {
+            login_name,
+            source,
+            now,
+            security_key,
+        },
+        rules,
+    )
 }

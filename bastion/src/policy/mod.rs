@@ -5,10 +5,10 @@
 //! monitor, which trusts nothing that the gate says, decides again with the same functions:
 //!
 //! ```text
-//! certificate bytes ─ UserCertificate::parse ─┐
-//! session id, request, signature ─ Proof::verify ─ was a security key touched? ─┤
-//! login name, source address, now ─ AuthRequest ─┤
-//! trusted CAs, accounts, configuration ─ Rules ─┴─ authorize() ─▶ Permissions | Refusal
+//! certificate's bytes ─────────▶ UserCertificate::parse ─┐
+//! session id, request, signature ▶ Proof::verify ────────┤
+//! login name, source address, now ▶ AuthRequest ─────────┼─ authorize ─▶ Permissions | Refusal
+//! CAs, accounts, configuration ──▶ Rules ────────────────┘
 //! ```
 //!
 //! | file | holds |
@@ -23,6 +23,8 @@
 //! | `decide.rs` | [`decide`]: all of it in one step, from a request's bytes to the verdict |
 //! | `proof.rs` | [`Proof`]: that the peer holds the certified private key (RFC 4252, Section 7) |
 //! | `refusal.rs` | [`Refusal`]: every reason, for the audit log and, cut down, for the user |
+//! | `forwarding.rs`, `endpoint.rs` | [`forwarding::ForwardingRules`]: what may be connected to and listened at |
+//! | `wildcard.rs` | `*` and `?` as in sshd_config |
 //! | `utc.rs` | seconds since the epoch as RFC 3339 |
 //!
 //! `ssh-key` is used for key arithmetic alone. None of its decoders is called: they follow a certificate
@@ -32,6 +34,8 @@
 mod authorize;
 mod certificate;
 mod decide;
+mod endpoint;
+pub mod forwarding;
 mod options;
 mod proof;
 mod public_key;
@@ -40,6 +44,7 @@ mod signature;
 mod source_address;
 mod trusted_ca;
 mod utc;
+pub mod wildcard;
 mod wire;
 
 pub use self::authorize::{AuthRequest, Logins, Permissions, Rules, authorize};
@@ -49,6 +54,6 @@ pub use self::proof::{Proof, ProofError};
 pub use self::public_key::{KeyType, MalformedKey, PublicKey};
 pub use self::refusal::{Refusal, printable};
 pub use self::signature::{SecurityKeyFlags, SignatureError, Verified};
-pub use self::trusted_ca::{TrustedUserCaKeys, TrustedUserCaKeysError};
+pub use self::trusted_ca::{NotACaKey, TrustedUserCaKeys, TrustedUserCaKeysError};
 pub use self::utc::rfc3339;
 pub use self::wire::WireError;

@@ -14,8 +14,9 @@ use super::wire::{Reader, WireError, put_string};
 /// A user's signature and what it is over.
 ///
 /// What it cannot show is that the session identifier is of a key exchange with *this* server: only
-/// whoever did that exchange knows. A gate that was taken over can show the same proof twice, or one that
-/// another server handed to it; so whoever grants on a proof grants once on a session identifier.
+/// whoever did that exchange knows. A gate that was taken over can show a proof twice, which whoever
+/// grants on it prevents by granting once on a session identifier; and it can show one that the same
+/// certificate's holder made for another server, which nothing here can tell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     /// The first key exchange's hash (RFC 4253, Section 7.2), without a length.

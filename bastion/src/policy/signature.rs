@@ -81,10 +81,7 @@ impl PublicKey {
         };
         let mut value = reader.string("signature value")?.to_vec();
         // RFC 8017, Section 8.2.2, step 1. It also keeps the arithmetic to the modulus' size.
-        if self
-            .rsa_modulus_len()
-            .is_some_and(|len| value.len() != len)
-        {
+        if self.rsa_modulus_len().is_some_and(|len| value.len() != len) {
             return Err(malformed);
         }
         let security_key = if self.algorithm().is_security_key() {

@@ -30,9 +30,7 @@ impl SourceAddresses {
     /// the IPv4 address. Other than that, IPv4 networks hold IPv4 addresses only and IPv6 IPv6.
     pub(super) fn contains(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
-        self.networks
-            .iter()
-            .any(|network| network.contains(source))
+        self.networks.iter().any(|network| network.contains(source))
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -41,13 +39,13 @@ impl SourceAddresses {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Network {
+pub(super) enum Network {
     V4(Ipv4Addr, u32),
     V6(Ipv6Addr, u32),
 }
 
 impl Network {
-    fn parse(entry: &str) -> Result<Self, String> {
+    pub(super) fn parse(entry: &str) -> Result<Self, String> {
         let problem = |what| {
             let entry = super::refusal::printable(entry, 64);
             Err(format!("its entry \"{entry}\" {what}"))
@@ -87,7 +85,7 @@ impl Network {
         }
     }
 
-    fn contains(self, source: IpAddr) -> bool {
+    pub(super) fn contains(self, source: IpAddr) -> bool {
         match (self, source) {
             (Network::V4(network, length), IpAddr::V4(source)) => {
                 let differing = network.to_bits() ^ source.to_bits();
@@ -119,6 +117,50 @@ mod tests {
             Err(_) => "invalid",
             Ok(list) if list.contains(source.parse().unwrap()) => "yes",
             Ok(_) => "no",
+        }
+    }
+
+    /// A network as the bits that its addresses start with.
+    fn bits(address: IpAddr) -> String {
+        match address {
+            IpAddr::V4(address) => format!("4:{:032b}", address.to_bits()),
+            IpAddr::V6(address) => format!("6:{:0128b}", address.to_bits()),
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_network_is_a_prefix(
+            network: IpAddr, source: IpAddr, length in 0..129_u32, masked: bool, flipped in 0..256_u32,
+        ) {
+            // Most networks have no host bits, and half of the sources differ from them in one bit.
+            let (network, near) = match network {
+                IpAddr::V4(network) => {
+                    let host_bits = u32::MAX.checked_shr(length).filter(|_| masked).unwrap_or(0);
+                    let network = network.to_bits() & !host_bits;
+                    (Ipv4Addr::from_bits(network).into(),
+                        Ipv4Addr::from_bits(network ^ 1_u32.wrapping_shl(flipped)).into())
+                }
+                IpAddr::V6(network) => {
+                    let host_bits = u128::MAX.checked_shr(length).filter(|_| masked).unwrap_or(0);
+                    let network = network.to_bits() & !host_bits;
+                    (IpAddr::from(Ipv6Addr::from_bits(network)),
+                        IpAddr::from(Ipv6Addr::from_bits(network ^ 1_u128.wrapping_shl(flipped))))
+                }
+            };
+            let source = if flipped < 128 { near } else { source };
+            let (bits_of_network, family) = (bits(network), "4:".len());
+            let width = bits_of_network.len() - family;
+            let (prefix, rest) = bits_of_network.split_at(family + width.min(length as usize));
+            let expected = if length as usize > width || rest.contains('1') {
+                "invalid"
+            } else if bits(source.to_canonical()).starts_with(prefix) {
+                "yes"
+            } else {
+                "no"
+            };
+            let list = format!("{network}/{length}");
+            proptest::prop_assert_eq!(verdict(&list, &source.to_string()), expected);
         }
     }
 

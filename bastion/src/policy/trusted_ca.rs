@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use ssh_key::encoding::base64::{Base64, Encoding};
 
-use super::public_key::{MalformedKey, PublicKey, names_a_certificate};
+use super::public_key::{KeyType, MalformedKey, PublicKey, names_a_certificate};
 use super::refusal::printable;
 
 /// The keys of the CAs whose certificates are accepted.
@@ -26,90 +26,64 @@ pub enum TrustedUserCaKeysError {
         /// Where the text is from.
         origin: String,
     },
-    /// A private key, which must never come here.
-    #[error(
-        "{origin}, line {line}: this is a private key; put the CA's public key here (the file ending \
-         in .pub, or what ssh-keygen -y prints), and keep the private key where only Pomerium reads it"
-    )]
-    PrivateKey {
-        /// Where the text is from.
-        origin: String,
-        /// Counted from 1.
-        line: usize,
-    },
-    /// A certificate, which cannot be an authority.
-    #[error(
-        "{origin}, line {line}: this is a certificate, which cannot be a CA; put the CA's plain public \
-         key here"
-    )]
-    Certificate {
-        /// Where the text is from.
-        origin: String,
-        /// Counted from 1.
-        line: usize,
-    },
-    /// Options before the key, which have no meaning here.
-    #[error(
-        "{origin}, line {line}: the line does not start with a key type (ssh-ed25519, \
-         ecdsa-sha2-nistp256, ssh-rsa …); remove options such as cert-authority before it"
-    )]
-    NotAKeyLine {
-        /// Where the text is from.
-        origin: String,
-        /// Counted from 1.
-        line: usize,
-    },
-    /// A security key, which would have to be touched for each certificate.
-    #[error(
-        "{origin}, line {line}: {name} keys are not accepted as a CA; use Ed25519, ECDSA or RSA"
-    )]
-    SecurityKey {
-        /// Where the text is from.
-        origin: String,
-        /// Counted from 1.
-        line: usize,
-        /// The key's type.
-        name: &'static str,
-    },
-    /// The key is missing, is cut off or has been edited.
-    #[error(
-        "{origin}, line {line}: the key after \"{}\" is not complete base64; copy the line again, \
-         whole",
-        printable(.name, 64)
-    )]
-    Base64 {
-        /// Where the text is from.
-        origin: String,
-        /// Counted from 1.
-        line: usize,
-        /// The type that the line starts with.
-        name: String,
-    },
-    /// The line says one type and the key is of another.
-    #[error(
-        "{origin}, line {line}: the line says \"{}\" and its key is of type {actual}; copy the line \
-         again, whole",
-        printable(.name, 64)
-    )]
-    TypeMismatch {
-        /// Where the text is from.
-        origin: String,
-        /// Counted from 1.
-        line: usize,
-        /// The type that the line starts with.
-        name: String,
-        /// The type of the key.
-        actual: &'static str,
-    },
-    /// The key is not acceptable.
-    #[error("{origin}, line {line}: the key is not accepted: {problem}")]
-    Key {
+    /// A line is not a CA key.
+    #[error("{origin}, line {line}: {problem}")]
+    Line {
         /// Where the text is from.
         origin: String,
         /// Counted from 1.
         line: usize,
         /// What is wrong with it.
-        problem: MalformedKey,
+        problem: NotACaKey,
+    },
+}
+
+/// Why a line of a text, or a key, is not a CA key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotACaKey {
+    /// A private key, which must never come here.
+    #[error(
+        "this is a private key; put the CA's public key here (the file ending in .pub, or what \
+         ssh-keygen -y prints), and keep the private key where only Pomerium reads it"
+    )]
+    PrivateKey,
+    /// A certificate, which cannot be an authority.
+    #[error("this is a certificate, which cannot be a CA; put the CA's plain public key here")]
+    Certificate,
+    /// Options before the key, which have no meaning here.
+    #[error(
+        "the line does not start with a key type (ssh-ed25519, ecdsa-sha2-nistp256, ssh-rsa …); \
+         remove options such as cert-authority before it"
+    )]
+    NoKeyType,
+    /// The key is missing, is cut off or has been edited.
+    #[error(
+        "the key after \"{}\" is not complete base64; copy the line again, whole",
+        printable(.name, 64)
+    )]
+    Base64 {
+        /// The type that the line starts with.
+        name: String,
+    },
+    /// The line says one type and the key is of another.
+    #[error(
+        "the line says \"{}\" and its key is of type {actual}; copy the line again, whole",
+        printable(.name, 64)
+    )]
+    TypeMismatch {
+        /// The type that the line starts with.
+        name: String,
+        /// The type of the key.
+        actual: KeyType,
+    },
+    /// The key is not acceptable.
+    #[error("the key is not accepted: {0}")]
+    Malformed(#[source] MalformedKey),
+    /// A security key, which would have to be touched for each certificate.
+    #[error("{key_type} keys are not accepted as a CA; use Ed25519, ECDSA or RSA")]
+    SecurityKey {
+        /// The key's type.
+        key_type: KeyType,
     },
 }
 
@@ -127,7 +101,11 @@ impl TrustedUserCaKeys {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let key = parse_line(line, origin, index + 1)?;
+            let key = parse_line(line).map_err(|problem| TrustedUserCaKeysError::Line {
+                origin: origin.to_owned(),
+                line: index + 1,
+                problem,
+            })?;
             if !keys.contains(&key) {
                 keys.push(key);
             }
@@ -163,19 +141,10 @@ impl TrustedUserCaKeys {
 }
 
 impl TryFrom<Vec<PublicKey>> for TrustedUserCaKeys {
-    type Error = TrustedUserCaKeysError;
+    type Error = NotACaKey;
 
-    fn try_from(keys: Vec<PublicKey>) -> Result<Self, TrustedUserCaKeysError> {
-        let origin = "the list of CA keys".to_owned();
-        for (index, key) in keys.iter().enumerate() {
-            if key.algorithm().is_security_key() {
-                return Err(TrustedUserCaKeysError::SecurityKey {
-                    origin,
-                    line: index + 1,
-                    name: key.algorithm().name(),
-                });
-            }
-        }
+    fn try_from(keys: Vec<PublicKey>) -> Result<Self, NotACaKey> {
+        keys.iter().try_for_each(check_kind)?;
         Ok(Self { keys })
     }
 }
@@ -186,54 +155,41 @@ impl From<TrustedUserCaKeys> for Vec<PublicKey> {
     }
 }
 
-fn parse_line(
-    text: &str,
-    origin: &str,
-    line: usize,
-) -> Result<PublicKey, TrustedUserCaKeysError> {
-    let origin = origin.to_owned();
-    if text.contains("PRIVATE KEY") || text.starts_with("PuTTY-User-Key-File") {
-        return Err(TrustedUserCaKeysError::PrivateKey { origin, line });
+fn parse_line(line: &str) -> Result<PublicKey, NotACaKey> {
+    let is_pem = line.starts_with("-----BEGIN ") && line.contains("PRIVATE KEY-----");
+    if is_pem || line.starts_with("PuTTY-User-Key-File") {
+        return Err(NotACaKey::PrivateKey);
     }
-    let mut words = text.split_ascii_whitespace();
-    let name = words.next().unwrap_or_default().to_owned();
-    if names_a_certificate(&name) {
-        return Err(TrustedUserCaKeysError::Certificate { origin, line });
+    let mut words = line.split_ascii_whitespace();
+    let name = words.next().unwrap_or_default();
+    if names_a_certificate(name) {
+        return Err(NotACaKey::Certificate);
     }
-    if !looks_like_a_key_type(&name) {
-        return Err(TrustedUserCaKeysError::NotAKeyLine { origin, line });
+    if !looks_like_a_key_type(name) {
+        return Err(NotACaKey::NoKeyType);
     }
-    let bytes = words.next().map(Base64::decode_vec);
-    let Some(Ok(bytes)) = bytes else {
-        return Err(TrustedUserCaKeysError::Base64 { origin, line, name });
+    let name = name.to_owned();
+    let Some(Ok(bytes)) = words.next().map(Base64::decode_vec) else {
+        return Err(NotACaKey::Base64 { name });
     };
-    let key = match PublicKey::from_bytes(&bytes) {
-        Ok(key) => key,
-        Err(MalformedKey::Certificate { .. }) => {
-            return Err(TrustedUserCaKeysError::Certificate { origin, line });
-        }
-        Err(problem) => {
-            return Err(TrustedUserCaKeysError::Key {
-                origin,
-                line,
-                problem,
-            });
-        }
-    };
-    let actual = key.algorithm().name();
-    if actual != name {
-        return Err(TrustedUserCaKeysError::TypeMismatch {
-            origin,
-            line,
-            name,
-            actual,
-        });
+    let key = PublicKey::from_bytes(&bytes).map_err(|problem| match problem {
+        MalformedKey::Certificate { .. } => NotACaKey::Certificate,
+        problem => NotACaKey::Malformed(problem),
+    })?;
+    let actual = key.algorithm();
+    if actual.name() != name {
+        return Err(NotACaKey::TypeMismatch { name, actual });
     }
-    if key.algorithm().is_security_key() {
-        let name = actual;
-        return Err(TrustedUserCaKeysError::SecurityKey { origin, line, name });
-    }
+    check_kind(&key)?;
     Ok(key)
+}
+
+fn check_kind(key: &PublicKey) -> Result<(), NotACaKey> {
+    let key_type = key.algorithm();
+    if key_type.is_security_key() {
+        return Err(NotACaKey::SecurityKey { key_type });
+    }
+    Ok(())
 }
 
 /// Tells a key that is not supported (`ssh-dss`) from a line that starts with something else.

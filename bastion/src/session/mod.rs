@@ -5,22 +5,22 @@
 //! that was taken over gets no more from it than the certificate permits.
 
 pub mod environment;
+mod forward;
 mod programs;
 mod terminal;
 
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use thiserror::Error;
 
-use crate::ipc::{
-    FromSession, Link, LinkError, ProgramEnd, SessionEvent, SessionSetup, ToSession,
-};
+use crate::ipc::{FromSession, Link, LinkError, ProgramEnd, SessionEvent, SessionSetup, ToSession};
 use crate::sys::signals::Signals;
-use crate::sys::{process, spawn};
+use crate::sys::{process, sandbox, spawn};
+use forward::{Forwarding, Outcome};
 use programs::Programs;
 
 /// How long the monitor may take to say what this session is for, and any part to take a message.
@@ -50,37 +50,74 @@ pub enum SessionError {
     },
 }
 
-/// Serves one connection until it ends. Run as the account, with the links to the monitor and to
+/// Serves one connection until it ends. Run with the links to the monitor and to
 /// the gate inherited.
 pub fn run() -> Result<(), SessionError> {
     let system = |what| move |source| SessionError::System { what, source };
     process::set_name(c"bastion-session");
     process::forbid_dump().map_err(system("forbid dumps"))?;
-    let mut links = spawn::inherited(2).map_err(system("the links"))?.into_iter();
+    let mut links = spawn::inherited(2)
+        .map_err(system("the links"))?
+        .into_iter();
     let (Some(monitor), Some(gate)) = (links.next(), links.next()) else {
         return Err(system("the links")(std::io::ErrorKind::NotFound.into()));
     };
     let (monitor, gate) = (MonitorLink::new(monitor), GateLink::new(gate));
-    let signals = Signals::take(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT])
-        .map_err(system("take signals"))?;
+    let signals = Signals::take(&[
+        Signal::SIGCHLD,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGINT,
+    ])
+    .map_err(system("take signals"))?;
     let setup = first_message(&monitor)?;
+    if setup.become_account {
+        // Here, not before execve: the kernel then lets nobody of that account trace or stop this
+        // process on its way.
+        setup
+            .account
+            .assume()
+            .map_err(|error| system("become the account")(std::io::Error::other(error)))?;
+        process::forbid_dump().map_err(system("forbid dumps"))?;
+    }
     if setup.no_new_privileges {
         process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
     }
-    let mut session = Session { monitor, gate, programs: Programs::new(setup) };
+    if !setup.permit_network {
+        sandbox::forbid_network()
+            .map_err(|error| system("forbid the network")(std::io::Error::other(error)))?;
+    }
+    let forwarding = Forwarding::new(&setup);
+    let mut session = Session {
+        monitor,
+        gate,
+        forwarding,
+        programs: Programs::new(setup),
+    };
     let outcome = session.serve(&signals);
     session.programs.hang_up_all();
-    outcome
+    match outcome {
+        // The connection went while it was being told something: that is how connections end.
+        Err(SessionError::Link {
+            source: LinkError::Closed,
+            ..
+        }) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 fn first_message(monitor: &MonitorLink) -> Result<SessionSetup, SessionError> {
     wait_for(monitor, PollFlags::POLLIN, "monitor")?;
-    monitor.receive().map(|(setup, _)| setup).map_err(link("monitor"))
+    monitor
+        .receive()
+        .map(|(setup, _)| setup)
+        .map_err(link("monitor"))
 }
 
 struct Session {
     monitor: MonitorLink,
     gate: GateLink,
+    forwarding: Forwarding,
     programs: Programs,
 }
 
@@ -88,19 +125,10 @@ impl Session {
     /// Until the gate closes the connection or the monitor stops the session.
     fn serve(&mut self, signals: &Signals) -> Result<(), SessionError> {
         loop {
-            let mut watched = [
-                PollFd::new(self.gate.as_fd(), PollFlags::POLLIN),
-                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.monitor.as_fd(), PollFlags::empty()),
-            ];
-            match poll(&mut watched, PollTimeout::NONE) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => {
-                    return Err(SessionError::System { what: "poll", source: error.into() });
-                }
-            }
+            let ready = self.wait(signals)?;
+            let (parts, forwarded) = ready.split_at_checked(3).unwrap_or_default();
             // The monitor never writes again; it can only go, and with it what watches over us.
-            if watched.iter().nth(2).and_then(PollFd::any) == Some(true) {
+            if parts.last() == Some(&true) {
                 return Ok(());
             }
             while let Some(signal) = signals.next() {
@@ -109,9 +137,42 @@ impl Session {
                 }
             }
             self.reap()?;
+            for outcome in self.forwarding.step(forwarded, Instant::now()) {
+                self.tell(outcome)?;
+            }
             if !self.obey()? {
                 return Ok(());
             }
+        }
+    }
+
+    /// Waits until something is to be done. Says what is ready: the gate, signals, the monitor,
+    /// and what is forwarded.
+    fn wait(&self, signals: &Signals) -> Result<Vec<bool>, SessionError> {
+        let mut watched = vec![
+            PollFd::new(self.gate.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.monitor.as_fd(), PollFlags::empty()),
+        ];
+        watched.extend(
+            self.forwarding
+                .watched()
+                .map(|(fd, flags)| PollFd::new(fd, flags)),
+        );
+        let limit = match self.forwarding.patience(Instant::now()) {
+            // Rounded up: woken a moment too early it would ask again, and again.
+            Some(limit) => {
+                PollTimeout::try_from(limit + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+            }
+            None => PollTimeout::NONE,
+        };
+        match poll(&mut watched, limit) {
+            Ok(_) => Ok(watched.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
+            Err(Errno::EINTR) => Ok(vec![false; watched.len()]),
+            Err(error) => Err(SessionError::System {
+                what: "poll",
+                source: error.into(),
+            }),
         }
     }
 
@@ -122,28 +183,60 @@ impl Session {
                 Ok((order, _)) => order,
                 Err(LinkError::NotNow) => return Ok(true),
                 Err(LinkError::Closed) => return Ok(false),
-                Err(source) => return Err(SessionError::Link { part: "gate", source }),
+                Err(source) => {
+                    return Err(SessionError::Link {
+                        part: "gate",
+                        source,
+                    });
+                }
             };
             match order {
-                ToSession::Start { channel, program, pty, environment } => {
-                    match self.programs.start(channel, program, pty, environment) {
-                        Ok(running) => {
-                            self.report(SessionEvent::Started {
-                                channel,
-                                kind: running.kind,
-                                pty: running.pty,
-                                pid: running.pid,
-                            })?;
-                            let answer = FromSession::Started { channel, started: running.started };
-                            self.answer(&answer, &running.descriptors)?;
-                        }
-                        Err(reason) => self.answer(&FromSession::Failed { channel, reason }, &[])?,
+                ToSession::Start {
+                    channel,
+                    program,
+                    pty,
+                    environment,
+                } => match self.programs.start(channel, program, pty, environment) {
+                    Ok(running) => {
+                        self.report(SessionEvent::Started {
+                            channel,
+                            kind: running.kind,
+                            pty: running.pty,
+                            pid: running.pid,
+                        })?;
+                        let answer = FromSession::Started {
+                            channel,
+                            started: running.started,
+                        };
+                        self.answer(&answer, &running.descriptors)?;
                     }
-                }
+                    Err(reason) => self.answer(&FromSession::Failed { channel, reason }, &[])?,
+                },
                 ToSession::WindowChange { channel, size } => self.programs.resize(channel, size),
                 ToSession::Signal { channel, signal } => self.programs.signal(channel, &signal),
                 ToSession::HangUp { channel } => self.programs.hang_up(channel),
+                ToSession::Forward(order) => {
+                    if let Some(outcome) = self.forwarding.obey(order) {
+                        self.tell(outcome)?;
+                    }
+                }
             }
+        }
+    }
+
+    /// Says what came of an order to forward something.
+    fn tell(&mut self, outcome: Outcome) -> Result<(), SessionError> {
+        if let Some(socket) = outcome.agent {
+            self.programs.set_agent(&socket);
+        }
+        if let Some(event) = outcome.event {
+            self.report(SessionEvent::Forward(event))?;
+        }
+        match outcome.answer {
+            Some((answer, descriptor)) => {
+                self.answer(&FromSession::Forward(answer), descriptor.as_slice())
+            }
+            None => Ok(()),
         }
     }
 
@@ -151,7 +244,10 @@ impl Session {
         while let Some((pid, ended)) = process::reap() {
             if let Some(channel) = self.programs.ended(pid) {
                 let end = ProgramEnd::from(ended);
-                self.report(SessionEvent::Ended { channel, end: end.clone() })?;
+                self.report(SessionEvent::Ended {
+                    channel,
+                    end: end.clone(),
+                })?;
                 self.answer(&FromSession::Ended { channel, end }, &[])?;
             }
         }

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::sys::signal::Signal;
@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 
 use super::{environment, terminal};
 use crate::ipc::{ChannelNumber, Program, ProgramKind, PtyRequest, SessionSetup, Started};
+use crate::sftp;
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::{process, socket, spawn};
 
@@ -39,7 +40,10 @@ pub(super) struct JustStarted {
 
 impl Programs {
     pub(super) fn new(setup: SessionSetup) -> Self {
-        Self { setup, running: HashMap::new() }
+        Self {
+            setup,
+            running: HashMap::new(),
+        }
     }
 
     /// Starts a program on a channel. The error is a sentence for the user.
@@ -67,12 +71,14 @@ impl Programs {
             &self.setup,
             &client_environment,
             order.original_command.as_deref(),
-            pty.as_ref().zip(wired.path.as_deref()).map(|(pty, path)| (pty.term.as_str(), path)),
+            pty.as_ref()
+                .zip(wired.path.as_deref())
+                .map(|(pty, path)| (pty.term.as_str(), path)),
         );
         let account = &self.setup.account;
-        let name = account.shell.display().to_string();
+        let name = order.file.display().to_string();
         let pid = spawn::Program {
-            file: account.shell.clone(),
+            file: order.file,
             arguments: order.arguments,
             environment,
             folder: account.home.clone(),
@@ -81,14 +87,32 @@ impl Programs {
         }
         .spawn()
         .map_err(|error| failed(&format!("start {name}"), error))?;
-        self.running.insert(channel, Running { pid, terminal: wired.terminal });
+        self.running.insert(
+            channel,
+            Running {
+                pid,
+                terminal: wired.terminal,
+            },
+        );
         Ok(JustStarted {
             kind: order.kind,
             pty: pty.is_some(),
             pid: pid.as_raw().unsigned_abs(),
-            started: if pty.is_some() { Started::Terminal } else { Started::Pipes },
+            started: if pty.is_some() {
+                Started::Terminal
+            } else {
+                Started::Pipes
+            },
             descriptors: wired.ours,
         })
+    }
+
+    /// Tells programs that are started from now on where the user's agent is.
+    pub(super) fn set_agent(&mut self, socket: &Path) {
+        let socket = socket.to_string_lossy().into_owned();
+        self.setup
+            .environment
+            .push(("SSH_AUTH_SOCK".into(), socket));
     }
 
     /// Tells a channel's terminal its new size. Without one, nothing is to be done.
@@ -102,9 +126,12 @@ impl Programs {
     /// Sends a signal that RFC 4254 §6.10 names to a channel's process group.
     pub(super) fn signal(&self, channel: ChannelNumber, name: &str) {
         const NAMES: [&str; 12] = [
-            "ABRT", "ALRM", "FPE", "HUP", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2",
+            "ABRT", "ALRM", "FPE", "HUP", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1",
+            "USR2",
         ];
-        let signal = NAMES.contains(&name).then(|| Signal::from_str(&format!("SIG{name}")));
+        let signal = NAMES
+            .contains(&name)
+            .then(|| Signal::from_str(&format!("SIG{name}")));
         if let (Some(running), Some(Ok(signal))) = (self.running.get(&channel), signal) {
             process::kill_group(running.pid, signal);
         }
@@ -123,53 +150,106 @@ impl Programs {
     /// The connection is gone.
     pub(super) fn hang_up_all(&mut self) {
         let channels: Vec<_> = self.running.keys().copied().collect();
-        channels.into_iter().for_each(|channel| self.hang_up(channel));
+        channels
+            .into_iter()
+            .for_each(|channel| self.hang_up(channel));
     }
 
     /// Forgets a program that has ended; returns its channel.
     pub(super) fn ended(&mut self, pid: Pid) -> Option<ChannelNumber> {
-        let channel = self.running.iter().find(|(_, p)| p.pid == pid).map(|(&channel, _)| channel)?;
+        let channel = self
+            .running
+            .iter()
+            .find(|(_, p)| p.pid == pid)
+            .map(|(&channel, _)| channel)?;
         self.running.remove(&channel);
         Some(channel)
     }
 }
 
-/// What is to be executed: the login shell, for itself or for a command.
+/// What is to be executed: the login shell, for itself or for a command, or our own SFTP server.
 struct Order {
     kind: ProgramKind,
+    file: PathBuf,
     arguments: Vec<OsString>,
     original_command: Option<OsString>,
 }
 
 impl Order {
     fn new(setup: &SessionSetup, program: Program) -> Result<Self, String> {
-        let shell = setup.account.shell.file_name().unwrap_or(OsStr::new("sh"));
-        let command = |kind, command: Vec<u8>, original_command| {
-            if command.contains(&0) {
-                return Err("a command cannot contain a NUL byte".to_owned());
-            }
-            let arguments = vec![shell.to_owned(), "-c".into(), OsString::from_vec(command)];
-            Ok(Self { kind, arguments, original_command })
-        };
         if let Some(forced) = &setup.force_command {
             let original = match program {
                 Program::Shell => None,
                 Program::Exec(asked) => Some(OsString::from_vec(asked)),
                 Program::Subsystem(name) => Some(name.into()),
             };
-            return command(ProgramKind::ForcedCommand, forced.clone().into_bytes(), original);
+            let order = Self::configured(setup, ProgramKind::ForcedCommand, forced)?;
+            return Ok(Self {
+                original_command: original,
+                ..order
+            });
         }
         match program {
-            Program::Exec(asked) => command(ProgramKind::Exec, asked, None),
-            Program::Subsystem(name) => Err(format!("there is no subsystem '{}'", name.escape_default())),
+            Program::Exec(asked) => Self::command(setup, ProgramKind::Exec, asked),
+            Program::Subsystem(name) => {
+                let command = setup.subsystem.get(&name);
+                let command = command
+                    .ok_or_else(|| format!("there is no subsystem '{}'", name.escape_default()))?;
+                Self::configured(setup, ProgramKind::Subsystem, command)
+            }
             Program::Shell => {
                 // A dash before its name makes it a login shell.
                 let mut zeroth = OsString::from("-");
-                zeroth.push(shell);
-                Ok(Self { kind: ProgramKind::Shell, arguments: vec![zeroth], original_command: None })
+                zeroth.push(shell_name(setup));
+                Ok(Self::shell(setup, ProgramKind::Shell, vec![zeroth]))
             }
         }
     }
+
+    /// A command of the configuration or of a certificate, where `internal-sftp` is a word of its
+    /// own (sshd_config(5)).
+    fn configured(setup: &SessionSetup, kind: ProgramKind, command: &str) -> Result<Self, String> {
+        let Some(words) = sftp::internal_sftp(command) else {
+            return Self::command(setup, kind, command.as_bytes().to_owned());
+        };
+        // Options that it does not know are for itself to refuse, where the user sees why.
+        let arguments = ["bastion", "sftp-server"]
+            .into_iter()
+            .chain(words)
+            .map(OsString::from)
+            .collect();
+        Ok(Self {
+            kind,
+            file: spawn::OURSELVES.into(),
+            arguments,
+            original_command: None,
+        })
+    }
+
+    fn command(setup: &SessionSetup, kind: ProgramKind, command: Vec<u8>) -> Result<Self, String> {
+        if command.contains(&0) {
+            return Err("a command cannot contain a NUL byte".to_owned());
+        }
+        let arguments = vec![
+            shell_name(setup).to_owned(),
+            "-c".into(),
+            OsString::from_vec(command),
+        ];
+        Ok(Self::shell(setup, kind, arguments))
+    }
+
+    fn shell(setup: &SessionSetup, kind: ProgramKind, arguments: Vec<OsString>) -> Self {
+        Self {
+            kind,
+            file: setup.account.shell.clone(),
+            arguments,
+            original_command: None,
+        }
+    }
+}
+
+fn shell_name(setup: &SessionSetup) -> &OsStr {
+    setup.account.shell.file_name().unwrap_or(OsStr::new("sh"))
 }
 
 /// A program's standard descriptors and the gate's ends of them.
@@ -183,10 +263,16 @@ struct Wired {
 impl Wired {
     fn to_terminal(request: &PtyRequest, terminal_group: Option<u32>) -> io::Result<Self> {
         let pty = pty::open(terminal_group)?;
-        pty::edit_modes(pty.follower.as_fd(), |modes| terminal::apply(modes, &request.modes))?;
+        pty::edit_modes(pty.follower.as_fd(), |modes| {
+            terminal::apply(modes, &request.modes)
+        })?;
         pty::set_size(pty.leader.as_fd(), request.size)?;
         Ok(Self {
-            stdio: [pty.follower.try_clone()?, pty.follower.try_clone()?, pty.follower],
+            stdio: [
+                pty.follower.try_clone()?,
+                pty.follower.try_clone()?,
+                pty.follower,
+            ],
             ours: vec![pty.leader.try_clone()?],
             terminal: Some(pty.leader),
             path: Some(pty.path),
@@ -209,4 +295,95 @@ impl Wired {
 /// Whether a variable's value can be given to a program at all.
 pub(super) fn is_c_string(value: &OsStr) -> bool {
     !value.as_bytes().contains(&0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::ipc::{ConnectionId, SessionTerms};
+    use crate::policy::forwarding::ForwardingRules;
+    use crate::sys::account::Account;
+
+    fn setup(force_command: Option<&str>) -> SessionSetup {
+        let account = Account {
+            name: "claw".into(),
+            uid: 1000,
+            gid: 1000,
+            groups: vec![1000],
+            home: "/home/claw".into(),
+            shell: "/bin/bash".into(),
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], 22));
+        let subsystem = [
+            ("sftp", "internal-sftp -u 027"),
+            ("netconf", "/usr/bin/netconf --fast"),
+        ];
+        SessionSetup {
+            account,
+            become_account: false,
+            connection: ConnectionId(1),
+            peer: address,
+            local: address,
+            terms: SessionTerms {
+                pty: true,
+                port_forwarding: true,
+                agent_forwarding: true,
+            },
+            force_command: force_command.map(str::to_owned),
+            subsystem: BTreeMap::from(
+                subsystem.map(|(name, command)| (name.into(), command.into())),
+            ),
+            accept_env: Vec::new(),
+            environment: Vec::new(),
+            terminal_group: None,
+            no_new_privileges: false,
+            permit_network: true,
+            forwarding: ForwardingRules::default(),
+        }
+    }
+
+    fn order(
+        force_command: Option<&str>,
+        program: Program,
+    ) -> (String, Vec<OsString>, Option<OsString>) {
+        let order = Order::new(&setup(force_command), program).unwrap();
+        (
+            order.file.display().to_string(),
+            order.arguments,
+            order.original_command,
+        )
+    }
+
+    #[test]
+    fn a_subsystem_is_its_command() {
+        let subsystem = |name: &str| Program::Subsystem(name.to_owned());
+        let (file, arguments, _) = order(None, subsystem("sftp"));
+        assert_eq!(file, spawn::OURSELVES);
+        assert_eq!(arguments, ["bastion", "sftp-server", "-u", "027"]);
+        let (file, arguments, _) = order(None, subsystem("netconf"));
+        assert_eq!(file, "/bin/bash");
+        assert_eq!(arguments, ["bash", "-c", "/usr/bin/netconf --fast"]);
+        let refused = Order::new(&setup(None), subsystem("n\0pe")).err().unwrap();
+        assert_eq!(refused, "there is no subsystem 'n\\u{0}pe'");
+    }
+
+    #[test]
+    fn a_forced_command_takes_the_place_of_everything() {
+        for (program, original) in [
+            (Program::Shell, None),
+            (Program::Exec(b"id".into()), Some("id")),
+            (Program::Subsystem("sftp".into()), Some("sftp")),
+        ] {
+            let (file, arguments, asked) = order(Some("internal-sftp -R"), program.clone());
+            assert_eq!(file, spawn::OURSELVES);
+            assert_eq!(arguments, ["bastion", "sftp-server", "-R"]);
+            assert_eq!(asked, original.map(OsString::from));
+            let (_, arguments, asked) = order(Some("/bin/date"), program);
+            assert_eq!(arguments, ["bash", "-c", "/bin/date"]);
+            assert_eq!(asked, original.map(OsString::from));
+        }
+    }
 }

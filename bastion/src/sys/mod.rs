@@ -5,11 +5,14 @@
 #![allow(unsafe_code)]
 
 pub mod account;
-
+pub mod clock;
+pub mod files;
+pub mod network;
 pub mod process;
 pub mod pty;
 pub mod read;
 pub mod readiness;
+pub mod resolver;
 pub mod sandbox;
 pub mod signals;
 pub mod socket;

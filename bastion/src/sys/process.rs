@@ -62,17 +62,20 @@ pub fn die_with_parent() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })
 }
 
-/// Makes orphaned descendants children of this process, to be reaped by it
-/// (`PR_SET_CHILD_SUBREAPER`): a container's first process may not know how to.
-pub fn adopt_orphans() -> io::Result<()> {
-    // SAFETY: as above.
-    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) })
-}
-
 /// The name that `ps` and `top` show, cut at 15 bytes.
 pub fn set_name(name: &std::ffi::CStr) {
     // SAFETY: the pointer is to a NUL-terminated string that outlives the call.
     let _shown_otherwise = unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+}
+
+/// Closes every descriptor but the three standard ones: what whoever started us left open is not
+/// for our children. To be called first of all.
+pub fn close_what_was_left_open() -> io::Result<()> {
+    // SAFETY: nothing in this process has opened a descriptor yet.
+    match unsafe { libc::close_range(3, libc::c_uint::MAX, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Sets a limit of this process, soft and hard.

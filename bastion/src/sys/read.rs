@@ -16,7 +16,11 @@ pub fn available(fd: BorrowedFd<'_>, most: usize) -> io::Result<Bytes> {
     // SAFETY: so many bytes, from the first on, the kernel has just written.
     unsafe { buffer.set_len(read) };
     // A few bytes are not to keep all of that memory.
-    Ok(if read < most / 4 { Bytes::copy_from_slice(&buffer) } else { buffer.freeze() })
+    Ok(if read < most / 4 {
+        Bytes::copy_from_slice(&buffer)
+    } else {
+        buffer.freeze()
+    })
 }
 
 #[cfg(test)]

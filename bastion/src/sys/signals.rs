@@ -15,7 +15,10 @@ impl Signals {
         let mut set = SigSet::empty();
         signals.iter().for_each(|signal| set.add(*signal));
         set.thread_block()?;
-        Ok(Self(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+        Ok(Self(SignalFd::with_flags(
+            &set,
+            SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+        )?))
     }
 
     /// The next signal that has arrived, if there is one. Several of a kind may be one.
@@ -42,5 +45,12 @@ pub(super) fn restore_defaults() -> io::Result<()> {
         // SAFETY: a default action runs no code of ours.
         unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }?;
     }
+    Ok(())
+}
+
+/// Lets a signal pass without effect.
+pub fn ignore(signal: Signal) -> io::Result<()> {
+    // SAFETY: to ignore a signal runs no code of ours.
+    unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) }?;
     Ok(())
 }

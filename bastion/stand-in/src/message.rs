@@ -119,7 +119,10 @@ impl Disconnect {
         reader.u8()?;
         let reason = reader.u32()?;
         let description = String::from_utf8_lossy(reader.string()?).into_owned();
-        Ok(Self { reason, description })
+        Ok(Self {
+            reason,
+            description,
+        })
     }
 
     /// The payload to send.

@@ -72,7 +72,10 @@ impl<'a> Reader<'a> {
         if list.is_empty() {
             return Ok(Vec::new());
         }
-        if list.split(',').any(|name| name.is_empty() || name.contains('\0')) {
+        if list
+            .split(',')
+            .any(|name| name.is_empty() || name.contains('\0'))
+        {
             return Err(Malformed::NameList);
         }
         Ok(list.split(',').map(str::to_owned).collect())

@@ -54,7 +54,10 @@ fn no_flipped_bit_is_authorized() {
         for bit in 0..certificate.len() * 8 {
             let mut flipped = certificate.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(!authorizes(&flipped, ca_type), "bit {bit}, {user_type} by {ca_type}");
+            assert!(
+                !authorizes(&flipped, ca_type),
+                "bit {bit}, {user_type} by {ca_type}"
+            );
         }
     }
 }
@@ -69,7 +72,10 @@ fn no_length_is_believed() {
             let field = &mut edited[start..start + 4];
             let unchanged = field == len.to_be_bytes();
             field.copy_from_slice(&len.to_be_bytes());
-            assert!(unchanged || !authorizes(&edited, KeyType::Ed25519), "{len} at {start}");
+            assert!(
+                unchanged || !authorizes(&edited, KeyType::Ed25519),
+                "{len} at {start}"
+            );
         }
     }
 }
@@ -135,11 +141,15 @@ fn huge_rsa_keys_cost_nothing() {
     };
     let signature = [string("rsa-sha2-512"), string(vec![1; 2048])].concat();
     let key = huge(16_384, &[1, 0, 1]);
-    let mut as_ca = Fields::default();
-    as_ca.signature_key.clone_from(&key);
-    let mut as_user = Fields::default();
-    as_user.type_name = KeyType::Rsa.certificate_name().into();
-    as_user.key_fields = key[4 + "ssh-rsa".len()..].to_vec();
+    let as_ca = Fields {
+        signature_key: key.clone(),
+        ..Fields::default()
+    };
+    let as_user = Fields {
+        type_name: KeyType::Rsa.certificate_name().into(),
+        key_fields: key[4 + "ssh-rsa".len()..].to_vec(),
+        ..Fields::default()
+    };
     let start = Instant::now();
     let too_big = MalformedKey::RsaModulusBits { bits: 16_384 };
     assert_eq!(
@@ -151,7 +161,11 @@ fn huge_rsa_keys_cost_nothing() {
         Err(MalformedCertificate::PublicKey(too_big.clone()))
     );
     assert_eq!(PublicKey::from_bytes(&key), Err(too_big));
-    assert!(start.elapsed() < Duration::from_millis(50), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_millis(50),
+        "{:?}",
+        start.elapsed()
+    );
     let big_exponent = PublicKey::from_bytes(&huge(8192, &[0x7f; 1024]));
     let what = "exponent";
     assert_eq!(big_exponent, Err(MalformedKey::RsaNumber { what }));
@@ -170,7 +184,11 @@ fn the_largest_rsa_key_is_still_cheap() {
         let signature = [string("rsa-sha2-512"), string(vec![1; len])].concat();
         assert!(key.verify(b"message", &signature).is_err());
     }
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 /// A signature by one kind of key never passes for another's.
@@ -180,6 +198,9 @@ fn signatures_do_not_change_kind() {
     for other in KeyType::ALL {
         let signer: &KeyPair = ca(other);
         let certificate = fields.sign(signer);
-        assert_eq!(authorizes(&certificate, KeyType::Ed25519), other == KeyType::Ed25519);
+        assert_eq!(
+            authorizes(&certificate, KeyType::Ed25519),
+            other == KeyType::Ed25519
+        );
     }
 }

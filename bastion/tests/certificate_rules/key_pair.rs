@@ -71,7 +71,12 @@ impl KeyPair {
 
     pub(crate) fn sign_with_flags(&self, message: &[u8], flags: u8) -> Vec<u8> {
         let Some(application) = self.application else {
-            return self.private.try_sign(message).unwrap().encode_vec().unwrap();
+            return self
+                .private
+                .try_sign(message)
+                .unwrap()
+                .encode_vec()
+                .unwrap();
         };
         let used = [&[flags][..], &COUNTER.to_be_bytes()].concat();
         let hash = |bytes: &[u8]| HashAlg::Sha256.digest(bytes);

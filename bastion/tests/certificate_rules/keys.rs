@@ -32,9 +32,19 @@ fn signatures_verify_by_their_own_key_only() {
             verified.unwrap().security_key.is_some(),
             key_type.is_security_key()
         );
-        assert!(user(key_type).public_key().verify(b"massage", &signature).is_err());
+        assert!(
+            user(key_type)
+                .public_key()
+                .verify(b"massage", &signature)
+                .is_err()
+        );
         for other in KeyType::ALL {
-            assert!(ca(other).public_key().verify(b"message", &signature).is_err());
+            assert!(
+                ca(other)
+                    .public_key()
+                    .verify(b"message", &signature)
+                    .is_err()
+            );
         }
     }
 }
@@ -51,8 +61,8 @@ fn ones(bits: usize) -> Vec<u8> {
     let mut bytes = vec![0xff; bits.div_ceil(8) + 1];
     bytes[0] = 0;
     bytes[1] >>= bits.div_ceil(8) * 8 - bits;
-    let canonical = if bytes[1] < 0x80 { 1 } else { 0 };
-    bytes[canonical..].to_vec()
+    let needless_zero = bytes[1] < 0x80;
+    bytes[usize::from(needless_zero)..].to_vec()
 }
 
 fn p256(curve: &str, point: &[u8]) -> Vec<u8> {
@@ -177,7 +187,10 @@ fn points_of_small_order_are_refused() {
 fn sha1_has_an_error_of_its_own() {
     let signature = [string("ssh-rsa"), string([1; 256])].concat();
     let key = user(KeyType::Rsa).public_key();
-    assert_eq!(key.verify(b"message", &signature), Err(SignatureError::Sha1));
+    assert_eq!(
+        key.verify(b"message", &signature),
+        Err(SignatureError::Sha1)
+    );
     let name = "ssh-dss".to_owned();
     let signature = [string(&name), string([1; 40])].concat();
     let wrong = SignatureError::WrongAlgorithm {
@@ -209,20 +222,21 @@ struct File(&'static str, String, &'static str);
 #[rustfmt::skip]
 fn ca_files() -> Vec<File> {
     let one = ca(KeyType::Ed25519).line();
-    let rsa = ca(KeyType::Rsa).line();
+    let of_rsa = ca(KeyType::Rsa).line();
     let private = ca(KeyType::Ed25519).private.to_openssh(LineEnding::LF).unwrap().to_string();
     let certificate = Fields::default().sign(ca(KeyType::Ed25519));
     let certificate_name = "ssh-ed25519-cert-v01@openssh.com";
-    let small = ["ssh-rsa ", &Base64::encode_string(&super::keys::rsa(&[1, 0, 1], &ones(1024)))].concat();
+    let small = ["ssh-rsa ", &Base64::encode_string(&rsa(&[1, 0, 1], &ones(1024)))].concat();
     vec![
         File("one key", one.clone(), "1 key"),
         File("no line feed", one.trim_end().to_owned(), "1 key"),
         File("no comment", one.trim_end().trim_end_matches(" test").to_owned(), "1 key"),
         File("a comment of words", one.replace("test", "Pomerium User CA # 2026"), "1 key"),
+        File("a comment on private keys", one.replace("test", "not the PRIVATE KEY"), "1 key"),
         File("Windows line ends", one.replace('\n', "\r\n"), "1 key"),
         File("tabs", one.replace(' ', "\t"), "1 key"),
         File("a byte order mark", format!("\u{feff}{one}"), "1 key"),
-        File("two keys for a rotation", format!("# old\n{one}\n  # new\n{rsa}\n\n"), "2 keys"),
+        File("two keys for a rotation", format!("# old\n{one}\n  # new\n{of_rsa}\n\n"), "2 keys"),
         File("a key twice", format!("{one}{one}"), "1 key"),
         File("every kind", crate::trial::KINDS_OF_CA.map(|kind| ca(kind).line()).concat(), "5 keys"),
         File("nothing", String::new(), "ca.pub holds no CA key, so nobody could log in; put the Pomerium User CA's public key in it, one line as in pomerium_user_ca_key.pub"),
@@ -240,8 +254,8 @@ fn ca_files() -> Vec<File> {
         File("no key", "ssh-ed25519\n".into(), "ca.pub, line 1: the key after \"ssh-ed25519\" is not complete base64; copy the line again, whole"),
         File("base64 cut off", one[..42].into(), "ca.pub, line 1: the key after \"ssh-ed25519\" is not complete base64; copy the line again, whole"),
         File("a key cut off", one[..60].into(), "ca.pub, line 1: the key is not accepted: it ends in the middle of the Ed25519 key"),
-        File("another kind's name", rsa.replace("ssh-rsa", "ssh-ed25519"), "ca.pub, line 1: the line says \"ssh-ed25519\" and its key is of type ssh-rsa; copy the line again, whole"),
-        File("the name of a signature algorithm", rsa.replace("ssh-rsa", "ssh-rsa2"), "ca.pub, line 1: the line says \"ssh-rsa2\" and its key is of type ssh-rsa; copy the line again, whole"),
+        File("another kind's name", of_rsa.replace("ssh-rsa", "ssh-ed25519"), "ca.pub, line 1: the line says \"ssh-ed25519\" and its key is of type ssh-rsa; copy the line again, whole"),
+        File("the name of a signature algorithm", of_rsa.replace("ssh-rsa", "ssh-rsa2"), "ca.pub, line 1: the line says \"ssh-rsa2\" and its key is of type ssh-rsa; copy the line again, whole"),
         File("a small RSA key", small, "ca.pub, line 1: the key is not accepted: its RSA modulus has 1024 bits; 2048 to 8192 are accepted"),
     ]
 }
@@ -269,7 +283,10 @@ fn trusted_keys_are_exactly_those_of_the_file() {
     let expected = [one, two].map(|pair| ssh_keygen::fingerprint(&pair.line()));
     assert_eq!(fingerprints, expected);
     let json = serde_json::to_string(&trusted).unwrap();
-    assert_eq!(serde_json::from_str::<TrustedUserCaKeys>(&json).unwrap(), trusted);
+    assert_eq!(
+        serde_json::from_str::<TrustedUserCaKeys>(&json).unwrap(),
+        trusted
+    );
     let security_key = serde_json::to_string(&[ca(KeyType::SkEd25519).public_key()]).unwrap();
     assert!(serde_json::from_str::<TrustedUserCaKeys>(&security_key).is_err());
 }
@@ -278,17 +295,29 @@ fn trusted_keys_are_exactly_those_of_the_file() {
 fn nobody_trusts_nobody() {
     let nobody = TrustedUserCaKeys::nobody();
     assert_eq!(nobody.iter().count(), 0);
-    assert!(KeyType::ALL.iter().all(|kind| !nobody.contains(&ca(*kind).public_key())));
+    assert!(
+        KeyType::ALL
+            .iter()
+            .all(|kind| !nobody.contains(&ca(*kind).public_key()))
+    );
     let json = serde_json::to_string(&nobody).unwrap();
-    assert_eq!(serde_json::from_str::<TrustedUserCaKeys>(&json).unwrap(), nobody);
+    assert_eq!(
+        serde_json::from_str::<TrustedUserCaKeys>(&json).unwrap(),
+        nobody
+    );
 }
 
 /// The text may be a private key: no error quotes it.
 #[test]
 fn errors_quote_no_key() {
-    let private = ca(KeyType::Ed25519).private.to_openssh(LineEnding::LF).unwrap();
+    let private = ca(KeyType::Ed25519)
+        .private
+        .to_openssh(LineEnding::LF)
+        .unwrap();
     for line in private.lines().filter(|line| !line.contains("PRIVATE KEY")) {
-        let error = TrustedUserCaKeys::parse(line, "ca.pub").unwrap_err().to_string();
+        let error = TrustedUserCaKeys::parse(line, "ca.pub")
+            .unwrap_err()
+            .to_string();
         assert!(!error.contains(line), "{error}");
     }
 }

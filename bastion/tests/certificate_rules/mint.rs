@@ -107,7 +107,12 @@ impl Fields {
     }
 
     pub(crate) fn with_signature(&self, signature: &[u8]) -> Vec<u8> {
-        [self.unsigned(), string(signature), self.junk_after[3].into()].concat()
+        [
+            self.unsigned(),
+            string(signature),
+            self.junk_after[3].into(),
+        ]
+        .concat()
     }
 }
 

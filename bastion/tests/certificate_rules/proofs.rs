@@ -1,8 +1,6 @@
 //! Proof of possession: RFC 4252, Section 7.
 
-use bastion::policy::{
-    KeyType, LoginRequest, Proof, SecurityKeyFlags, UserCertificate, decide,
-};
+use bastion::policy::{KeyType, LoginRequest, Proof, SecurityKeyFlags, UserCertificate, decide};
 use ssh_key::HashAlg;
 
 use crate::key_pair::{KeyPair, ca, user};
@@ -103,9 +101,19 @@ fn security_keys_say_how_they_were_used() {
     ] {
         for key_type in [KeyType::SkEd25519, KeyType::SkEcdsaP256] {
             let user = user(key_type);
-            let login = Login { flags, ..Login::of(user) };
-            let said = login.proof().verify(&certificate(user), "claw").unwrap().unwrap();
-            assert_eq!((said.user_present, said.user_verified), (user_present, user_verified));
+            let login = Login {
+                flags,
+                ..Login::of(user)
+            };
+            let said = login
+                .proof()
+                .verify(&certificate(user), "claw")
+                .unwrap()
+                .unwrap();
+            assert_eq!(
+                (said.user_present, said.user_verified),
+                (user_present, user_verified)
+            );
         }
     }
 }
@@ -174,23 +182,43 @@ fn a_proof_is_for_one_login_name() {
     let proof = Login::of(user).proof();
     assert!(proof.verify(&certificate(user), "claw").is_ok());
     for other in ["", "cla", "claws", "Claw", "root"] {
-        assert!(proof.verify(&certificate(user), other).is_err(), "{other:?}");
+        assert!(
+            proof.verify(&certificate(user), other).is_err(),
+            "{other:?}"
+        );
     }
 }
 
 #[test]
 fn no_damage_passes() {
-    for key_type in [KeyType::Ed25519, KeyType::EcdsaP256, KeyType::SkEd25519, KeyType::Rsa] {
+    for key_type in [
+        KeyType::Ed25519,
+        KeyType::EcdsaP256,
+        KeyType::SkEd25519,
+        KeyType::Rsa,
+    ] {
         let user = user(key_type);
         let (certificate, proof) = (certificate(user), Login::of(user).proof());
         let fails = |proof: &Proof| proof.verify(&certificate, "claw").is_err();
         for len in 0..proof.request.len() {
             let request = proof.request[..len].to_vec();
-            assert!(fails(&Proof { request, ..proof.clone() }), "{key_type}: request of {len}");
+            assert!(
+                fails(&Proof {
+                    request,
+                    ..proof.clone()
+                }),
+                "{key_type}: request of {len}"
+            );
         }
         for len in 0..proof.signature.len() {
             let signature = proof.signature[..len].to_vec();
-            assert!(fails(&Proof { signature, ..proof.clone() }), "{key_type}: signature of {len}");
+            assert!(
+                fails(&Proof {
+                    signature,
+                    ..proof.clone()
+                }),
+                "{key_type}: signature of {len}"
+            );
         }
         for bit in 0..proof.request.len() * 8 {
             let mut flipped = proof.clone();
@@ -237,13 +265,34 @@ fn a_login_is_decided_from_its_bytes() {
     let refused = |read, code: &str| (read, code.to_owned());
     assert_eq!(verdict(&Login::of(plain)), granted);
     assert_eq!(verdict(&Login::of(security_key)), granted);
-    let untouched = Login { flags: 0, ..Login::of(security_key) };
+    let untouched = Login {
+        flags: 0,
+        ..Login::of(security_key)
+    };
     assert_eq!(verdict(&untouched), refused(true, "touch_required"));
-    let by_another = Login { signer: other_ca().clone(), ..Login::of(plain) };
-    assert_eq!(verdict(&by_another), refused(true, "no_proof_of_possession"));
+    let by_another = Login {
+        signer: other_ca().clone(),
+        ..Login::of(plain)
+    };
+    assert_eq!(
+        verdict(&by_another),
+        refused(true, "no_proof_of_possession")
+    );
     let of_another_ca = Fields::of(plain, other_ca()).sign(other_ca());
-    let of_another_ca = Login { certificate: of_another_ca, ..Login::of(plain) };
-    assert_eq!(verdict(&of_another_ca), refused(true, "untrusted_authority"));
-    let without_certificate = Login { certificate: plain.blob.clone(), ..Login::of(plain) };
-    assert_eq!(verdict(&without_certificate), refused(false, "malformed_certificate"));
+    let of_another_ca = Login {
+        certificate: of_another_ca,
+        ..Login::of(plain)
+    };
+    assert_eq!(
+        verdict(&of_another_ca),
+        refused(true, "untrusted_authority")
+    );
+    let without_certificate = Login {
+        certificate: plain.blob.clone(),
+        ..Login::of(plain)
+    };
+    assert_eq!(
+        verdict(&without_certificate),
+        refused(false, "malformed_certificate")
+    );
 }

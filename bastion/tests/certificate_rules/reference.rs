@@ -20,15 +20,44 @@ fn as_ssh_keygen_lists(certificate: &UserCertificate) -> String {
     let principals = certificate.valid_principals();
     let algorithm = certificate.verify_signature().unwrap().signature_algorithm;
     let mut out = String::from("cert.pub:\n");
-    writeln!(out, "        Type: {} {kind} certificate", user.algorithm().certificate_name()).unwrap();
-    writeln!(out, "        Public key: {}-CERT {}", short(user.algorithm()), user.fingerprint()).unwrap();
-    writeln!(out, "        Signing CA: {} {} (using {algorithm})", short(ca.algorithm()), ca.fingerprint()).unwrap();
+    writeln!(
+        out,
+        "        Type: {} {kind} certificate",
+        user.algorithm().certificate_name()
+    )
+    .unwrap();
+    writeln!(
+        out,
+        "        Public key: {}-CERT {}",
+        short(user.algorithm()),
+        user.fingerprint()
+    )
+    .unwrap();
+    writeln!(
+        out,
+        "        Signing CA: {} {} (using {algorithm})",
+        short(ca.algorithm()),
+        ca.fingerprint()
+    )
+    .unwrap();
     writeln!(out, "        Key ID: \"{}\"", certificate.key_id()).unwrap();
     writeln!(out, "        Serial: {}", certificate.serial()).unwrap();
     writeln!(out, "        Valid: {}", validity(certificate)).unwrap();
     list(&mut out, "Principals", principals.to_vec());
-    list(&mut out, "Critical Options", certificate.critical_options().iter().map(critical).collect());
-    list(&mut out, "Extensions", certificate.extensions().iter().map(extension).collect());
+    list(
+        &mut out,
+        "Critical Options",
+        certificate
+            .critical_options()
+            .iter()
+            .map(critical)
+            .collect(),
+    );
+    list(
+        &mut out,
+        "Extensions",
+        certificate.extensions().iter().map(extension).collect(),
+    );
     out
 }
 
@@ -97,7 +126,10 @@ fn hex(data: &[u8]) -> String {
 fn same_reading(certificate: &[u8]) {
     let ours = UserCertificate::parse(certificate).unwrap();
     let name = ours.public_key().algorithm().certificate_name();
-    assert_eq!(as_ssh_keygen_lists(&ours), ssh_keygen::list(name, certificate));
+    assert_eq!(
+        as_ssh_keygen_lists(&ours),
+        ssh_keygen::list(name, certificate)
+    );
     assert_eq!(ours.as_bytes(), certificate);
 }
 
@@ -105,8 +137,21 @@ fn same_reading(certificate: &[u8]) {
 fn fields_are_those_of_ssh_keygen() {
     for ca_type in KINDS_OF_CA {
         for user_type in KeyType::ALL {
-            let arguments = ["-I", "a key id", "-n", "claw,root", "-z", "42", "-V", "0x64:0xc8"];
-            same_reading(&ssh_keygen::certify(ca(ca_type), user(user_type), &arguments));
+            let arguments = [
+                "-I",
+                "a key id",
+                "-n",
+                "claw,root",
+                "-z",
+                "42",
+                "-V",
+                "0x64:0xc8",
+            ];
+            same_reading(&ssh_keygen::certify(
+                ca(ca_type),
+                user(user_type),
+                &arguments,
+            ));
             same_reading(&Fields::of(user(user_type), ca(ca_type)).sign(ca(ca_type)));
         }
     }
@@ -120,10 +165,25 @@ fn options_are_those_of_ssh_keygen() {
         &["-V", "always:forever", "-z", "18446744073709551615"],
         &["-V", "0x64:forever"],
         &["-V", "always:0xc8"],
-        &["-O", "force-command=ls -l", "-O", "source-address=10.0.0.0/8,2001:db8::/32"],
+        &[
+            "-O",
+            "force-command=ls -l",
+            "-O",
+            "source-address=10.0.0.0/8,2001:db8::/32",
+        ],
         &["-O", "verify-required", "-O", "no-touch-required"],
-        &["-O", "critical:a@example.com", "-O", "critical:b@example.com=data"],
-        &["-O", "extension:a@example.com", "-O", "extension:b@example.com=data"],
+        &[
+            "-O",
+            "critical:a@example.com",
+            "-O",
+            "critical:b@example.com=data",
+        ],
+        &[
+            "-O",
+            "extension:a@example.com",
+            "-O",
+            "extension:b@example.com=data",
+        ],
     ] {
         let arguments = [&["-I", ""], arguments].concat();
         same_reading(&ssh_keygen::certify(
@@ -139,7 +199,18 @@ fn options_are_those_of_ssh_keygen() {
 fn the_encoder_is_ssh_keygen_s() {
     let (ca, user) = (ca(KeyType::Ed25519), user(KeyType::SkEcdsaP256));
     let valid = format!("{VALID_AFTER:#x}:{:#x}", VALID_AFTER + 3600);
-    let arguments = ["-I", "", "-n", "claw", "-z", "1", "-V", &valid, "-O", "force-command=ls"];
+    let arguments = [
+        "-I",
+        "",
+        "-n",
+        "claw",
+        "-z",
+        "1",
+        "-V",
+        &valid,
+        "-O",
+        "force-command=ls",
+    ];
     let by_ssh_keygen = ssh_keygen::certify(ca, user, &arguments);
     let mut fields = Fields::of(user, ca);
     fields.critical_option("force-command", string("ls"));
@@ -154,14 +225,54 @@ fn source_addresses_are_those_of_openssh() {
     // Abbreviations and other bases, which the C library's resolver reads.
     let stricter_here = ["10.1", "167772161", "010.0.0.1", "0xa.0.0.1"];
     for list in [
-        "10.0.0.1", "10.0.0.1/32", "10.0.0.0/8", "0.0.0.0/0", "::/0", "::1", "2001:db8::/32",
-        "2001:DB8::1", "::ffff:10.0.0.1", "::ffff:10.0.0.0/104", "10.0.0.1,::1", "10.0.0.1,",
-        ",10.0.0.1", "10.0.0.1,,::1", "10.0.0.1, ::1", " 10.0.0.1", "10.0.0.1/8", "10.0.0.0/33",
-        "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/-8", "10.0.0.0/8/8", "10.0.0.0/99999999999",
-        "10.0.0.0/255.0.0.0", "256.0.0.1", "10.*", "*", "!10.0.0.1", "localhost", "2001:db8::1/32",
-        "2001:db8::/129", "fe80::1%lo", "[::1]", "10.0.0.1,nonsense", "10.1", "167772161",
-        "010.0.0.1", "0xa.0.0.1", "10.0.0.0/08", "/8", "10.0.0.1/", "::/128", "0.0.0.0/32",
-        "255.255.255.255/0", "1::2::3", "::1/0", "10.0.0.1\n", "",
+        "10.0.0.1",
+        "10.0.0.1/32",
+        "10.0.0.0/8",
+        "0.0.0.0/0",
+        "::/0",
+        "::1",
+        "2001:db8::/32",
+        "2001:DB8::1",
+        "::ffff:10.0.0.1",
+        "::ffff:10.0.0.0/104",
+        "10.0.0.1,::1",
+        "10.0.0.1,",
+        ",10.0.0.1",
+        "10.0.0.1,,::1",
+        "10.0.0.1, ::1",
+        " 10.0.0.1",
+        "10.0.0.1/8",
+        "10.0.0.0/33",
+        "10.0.0.0/",
+        "10.0.0.0/+8",
+        "10.0.0.0/-8",
+        "10.0.0.0/8/8",
+        "10.0.0.0/99999999999",
+        "10.0.0.0/255.0.0.0",
+        "256.0.0.1",
+        "10.*",
+        "*",
+        "!10.0.0.1",
+        "localhost",
+        "2001:db8::1/32",
+        "2001:db8::/129",
+        "fe80::1%lo",
+        "[::1]",
+        "10.0.0.1,nonsense",
+        "10.1",
+        "167772161",
+        "010.0.0.1",
+        "0xa.0.0.1",
+        "10.0.0.0/08",
+        "/8",
+        "10.0.0.1/",
+        "::/128",
+        "0.0.0.0/32",
+        "255.255.255.255/0",
+        "1::2::3",
+        "::1/0",
+        "10.0.0.1\n",
+        "",
     ] {
         let mut fields = Fields::default();
         fields.critical_option("source-address", string(list));
@@ -174,7 +285,8 @@ fn source_addresses_are_those_of_openssh() {
         };
         let rules = crate::trial::rules(KeyType::Ed25519);
         let verdict = bastion::policy::authorize(&certificate, &request, &rules);
-        let accepted_here = !matches!(&verdict, Err(refusal) if refusal.code() == "malformed_option");
+        let accepted_here =
+            !matches!(&verdict, Err(refusal) if refusal.code() == "malformed_option");
         let (ca, user) = (ca(KeyType::Ed25519), user(KeyType::Ed25519));
         let accepted_there = ssh_keygen::accepts_source_addresses(ca, user, list);
         let expected = accepted_there && !stricter_here.contains(&list);

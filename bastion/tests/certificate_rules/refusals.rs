@@ -219,7 +219,12 @@ fn a_stranger_is_told_nothing() {
         signature_key: other.blob.clone(),
         ..nonsense.clone()
     };
-    for stranger in [&claims_the_trusted_ca, &claims_sha1, &own_ca.sign(other), &vec![]] {
+    for stranger in [
+        &claims_the_trusted_ca,
+        &claims_sha1,
+        &own_ca.sign(other),
+        &vec![],
+    ] {
         let refusal = decide(stranger, &request("claw"), &rules(KeyType::Ed25519)).unwrap_err();
         assert_eq!(refusal.disclosed(), None, "{refusal}");
     }

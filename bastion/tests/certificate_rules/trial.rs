@@ -190,8 +190,16 @@ pub(crate) fn describe(permissions: &Permissions) -> String {
         login_name => format!("{} as {login_name}:", permissions.account()),
     }];
     words.extend(permissions.pty().then(|| "pty".to_owned()));
-    words.extend(permissions.port_forwarding().then(|| "port-forwarding".to_owned()));
-    words.extend(permissions.agent_forwarding().then(|| "agent-forwarding".to_owned()));
+    words.extend(
+        permissions
+            .port_forwarding()
+            .then(|| "port-forwarding".to_owned()),
+    );
+    words.extend(
+        permissions
+            .agent_forwarding()
+            .then(|| "agent-forwarding".to_owned()),
+    );
     let command = permissions.force_command();
     words.extend(command.map(|command| format!("force-command={command}")));
     words.join(" ")

@@ -4,4 +4,5 @@ pub(crate) mod inspect;
 pub(crate) mod issue;
 pub(crate) mod make;
 pub(crate) mod option;
+pub(crate) mod sandbox;
 pub(crate) mod show;

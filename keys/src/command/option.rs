@@ -7,7 +7,7 @@ use std::net::IpAddr;
 /// `force-command=…`, `source-address=…`, `verify-required`, or a vendor's `name@domain[=…]`.
 pub(crate) fn critical_option(text: &str) -> Result<CertificateOption, String> {
     match text.split_once('=') {
-        Some(("force-command", "")) => return Err("it names no command".to_owned()),
+        Some(("force-command", "")) => Err("it names no command".to_owned()),
         Some((name @ "force-command", command)) => with_value(name, command),
         Some((name @ "source-address", list)) => {
             address_list(list)?;

@@ -1,8 +1,7 @@
 //! `bastion-keygen show`: Pomerium's SSH settings, private keys and all.
 
 use keys::host_keys::HOST_KEYS;
-use keys::openssh::{self, KeyError};
-use keys::pomerium::{self, PomeriumKeys, SSH_ADDRESS, USER_CA_KEY};
+use keys::pomerium::{self, SSH_ADDRESS, USER_CA_KEY};
 use serde::Serialize;
 use std::io::Write;
 use std::path::PathBuf;
@@ -34,11 +33,10 @@ struct Settings<'a> {
 
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result<()> {
     let keys = pomerium::read_pomerium_keys(&arguments.dir)?;
-    let (host_keys, user_ca_key) = texts(&keys)?;
     let settings = Settings {
         ssh_address: &arguments.ssh_address,
-        ssh_host_keys: host_keys.iter().map(|key| key.as_str()).collect(),
-        ssh_user_ca_key: &user_ca_key,
+        ssh_host_keys: keys.host_keys.iter().map(|key| key.as_str()).collect(),
+        ssh_user_ca_key: &keys.user_ca_key,
     };
     match arguments.json {
         true => {
@@ -50,23 +48,18 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
     Ok(())
 }
 
-/// The private keys as text: of the hosts, and of the User CA.
-type Texts = (Vec<Zeroizing<String>>, Zeroizing<String>);
-
-fn texts(keys: &PomeriumKeys) -> Result<Texts, KeyError> {
-    let host_keys = keys.host_keys.iter().map(openssh::private_key_text);
-    let user_ca_key = openssh::private_key_text(&keys.user_ca_key)?;
-    Ok((host_keys.collect::<Result<_, _>>()?, user_ca_key))
-}
-
 /// In the order and under the names of Pomerium Zero's page "SSH settings".
 fn write_page(out: &mut impl Write, settings: &Settings<'_>) -> std::io::Result<()> {
     writeln!(out, "SSH Address:\n\n{}\n", settings.ssh_address)?;
     let count = settings.ssh_host_keys.len();
     for (index, (key, (name, _))) in settings.ssh_host_keys.iter().zip(HOST_KEYS).enumerate() {
         let number = index + 1;
-        writeln!(out, "SSH Host Keys, {number} of {count} ({name}):\n\n{key}")?;
+        writeln!(
+            out,
+            "SSH Host Keys, {number} of {count} ({name}):\n\n{}\n",
+            key.trim()
+        )?;
     }
-    let key = settings.ssh_user_ca_key;
-    write!(out, "SSH User CA Key ({USER_CA_KEY}):\n\n{key}")
+    let key = settings.ssh_user_ca_key.trim();
+    writeln!(out, "SSH User CA Key ({USER_CA_KEY}):\n\n{key}")
 }

@@ -5,6 +5,14 @@ use keys::pomerium::EXTENSIONS;
 
 const CA: &str = "pomerium_user_ca_key";
 
+/// A certificate of `key` for the account.
+const FOR_CLAW: [&str; 5] = ["issue", "--public-key", "key.pub", "--principal", "claw"];
+
+/// The same with more said.
+fn and<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&FOR_CLAW, more].concat()
+}
+
 /// A folder with a User CA and a key of ssh-keygen's.
 fn with_ca() -> Folder {
     let folder = Folder::new();
@@ -53,37 +61,26 @@ fn for_a_key_that_is_there() {
 fn with_everything_said() {
     let folder = with_ca();
     folder.ssh_key("other_ca", &["rsa", "-b", "2048"]);
-    folder.run(&[
-        "issue",
-        "--ca",
-        "other_ca",
-        "--public-key",
-        "key.pub",
-        "--principal",
-        "claw",
-        "--principal",
-        "bob,eve",
-        "--validity",
-        "20260101Z:202701021530Z",
+    let mut arguments = and(&["--ca", "other_ca", "--principal", "bob,eve"]);
+    arguments.extend(["--validity", "20260101Z:202701021530Z"]);
+    arguments.extend([
         "--serial",
         "18446744073709551615",
         "--key-id",
         "break glass",
-        "--option",
-        "verify-required",
-        "--option",
-        "source-address=10.0.0.0/8,fe80::/10,192.0.2.1",
-        "--option",
-        "force-command=echo a=b",
-        "--option",
-        "x@example.com=y",
-        "--extension",
-        "permit-pty",
-        "--extension",
-        "no-touch-required",
-        "--extension",
-        "e@example.com",
     ]);
+    for option in [
+        "verify-required",
+        "source-address=10.0.0.0/8,fe80::/10,192.0.2.1",
+        "force-command=echo a=b",
+        "x@example.com=y",
+    ] {
+        arguments.extend(["--option", option]);
+    }
+    for extension in ["permit-pty", "no-touch-required", "e@example.com"] {
+        arguments.extend(["--extension", extension]);
+    }
+    folder.run(&arguments);
     let listing = listed(&folder, "key-cert.pub");
     assert!(listing.contains("(using rsa-sha2-512)\n"), "{listing}");
     assert!(listing.contains("Key ID: \"break glass\""), "{listing}");
@@ -122,16 +119,7 @@ fn for_ever() {
         ("20270101Z:forever", "Valid: after 2027-01-01T00:00:00\n"),
     ];
     for (validity, shown) in table {
-        let arguments = [
-            "issue",
-            "--public-key",
-            "key.pub",
-            "--principal",
-            "claw",
-            "--validity",
-            validity,
-        ];
-        folder.run(&arguments);
+        folder.run(&and(&["--validity", validity]));
         let listing = listed(&folder, "key-cert.pub");
         assert!(listing.contains(shown), "{listing}");
     }
@@ -146,16 +134,7 @@ fn relative_to_now() {
         ("-1h:-1", 3599),
         ("+1d:+1w", 6 * 86400),
     ] {
-        let arguments = [
-            "issue",
-            "--public-key",
-            "key.pub",
-            "--principal",
-            "claw",
-            "--validity",
-            validity,
-        ];
-        folder.run(&arguments);
+        folder.run(&and(&["--validity", validity]));
         let line = folder.read("key-cert.pub");
         let certificate = ssh_key::Certificate::from_openssh(&line).unwrap();
         let length = certificate.valid_before() - certificate.valid_after();
@@ -206,15 +185,14 @@ fn fresh_key_where_something_is() {
 #[test]
 fn replaces_a_certificate_and_nothing_else() {
     let folder = with_ca();
-    let arguments = ["issue", "--public-key", "key.pub", "--principal"];
-    folder.run(&[&arguments[..], &["claw"]].concat());
-    folder.run(&[&arguments[..], &["bob"]].concat());
+    folder.run(&FOR_CLAW);
+    folder.run(&["issue", "--public-key", "key.pub", "--principal", "bob"]);
     assert_eq!(
         list(&listed(&folder, "key-cert.pub"), "Principals"),
         ["bob"]
     );
     folder.write("key-cert.pub", folder.read("key.pub"));
-    let sentence = folder.fail(&[&arguments[..], &["claw"]].concat());
+    let sentence = folder.fail(&FOR_CLAW);
     assert!(
         sentence.starts_with("key-cert.pub exists and is never overwritten"),
         "{sentence}"
@@ -243,18 +221,10 @@ fn for_a_host() {
 #[test]
 fn without_extensions() {
     let folder = with_ca();
-    let arguments = [
-        "issue",
-        "--public-key",
-        "key.pub",
-        "--principal",
-        "claw",
-        "--no-extensions",
-    ];
-    folder.run(&arguments);
+    folder.run(&and(&["--no-extensions"]));
     let listing = listed(&folder, "key-cert.pub");
     assert!(listing.contains("Extensions: (none)\n"), "{listing}");
-    folder.misuse(&[&arguments[..], &["--extension", "permit-pty"]].concat());
+    folder.misuse(&and(&["--no-extensions", "--extension", "permit-pty"]));
 }
 
 #[test]
@@ -268,14 +238,13 @@ fn key_file_without_pub_in_its_name() {
 #[test]
 fn command_lines_that_mean_nothing() {
     let folder = with_ca();
-    let base = ["issue", "--public-key", "key.pub", "--principal", "claw"];
     let table: [(&[&str], &str); 15] = [
         (&["--validity", "tomorrow"], "\"tomorrow\" is not a time"),
         (
             &["--validity", "20270101"],
             "write it in UTC, with a Z at the end",
         ),
-        (&["--serial", "-1"], "--serial"),
+        (&["--serial", "one"], "--serial"),
         (
             &["--option", "forced-command=x"],
             "it is none of force-command=COMMAND",
@@ -314,7 +283,7 @@ fn command_lines_that_mean_nothing() {
         (&["--out", "new"], "--out"),
     ];
     for (more, complaint) in table {
-        let said = folder.misuse(&[&base[..], more].concat());
+        let said = folder.misuse(&and(more));
         assert!(said.contains(complaint), "{more:?}: {said}");
     }
     folder.misuse(&["issue", "--principal", "claw"]);
@@ -334,15 +303,7 @@ fn edges_of_address_ranges() {
         "8000::/1",
     ] {
         let option = format!("source-address={list}");
-        folder.run(&[
-            "issue",
-            "--public-key",
-            "key.pub",
-            "--principal",
-            "claw",
-            "--option",
-            &option,
-        ]);
+        folder.run(&and(&["--option", &option]));
         // ssh-keygen takes the same.
         folder.ssh_keygen(&["-q", "-s", CA, "-I", "id", "-O", &option, "key.pub"]);
     }
@@ -351,7 +312,6 @@ fn edges_of_address_ranges() {
 #[test]
 fn certificates_that_contradict_themselves() {
     let folder = with_ca();
-    let base = ["issue", "--public-key", "key.pub", "--principal", "claw"];
     let table: [(&[&str], &str); 3] = [
         (
             &["--validity", "+2h:+1h"],
@@ -367,7 +327,7 @@ fn certificates_that_contradict_themselves() {
         ),
     ];
     for (more, complaint) in table {
-        let sentence = folder.fail(&[&base[..], more].concat());
+        let sentence = folder.fail(&and(more));
         assert!(sentence.ends_with(complaint), "{sentence}");
     }
 }

@@ -3,10 +3,13 @@
 #![cfg(test)]
 
 mod certificate;
+mod damaged_certificate;
 mod inspect;
 mod issue;
 mod make;
 mod private_key;
 mod public_keys;
 mod reference;
+mod sandbox;
 mod show;
+mod trusted_ca;

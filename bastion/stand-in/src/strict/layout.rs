@@ -1,7 +1,16 @@
 //! The fields of each message: one missing, or a byte too many, is fatal in Pomerium, which decodes
 //! every message that it knows and passes the rest on (pomerium/envoy-custom wire/messages.cc).
 
-use crate::message::*;
+use crate::message::{
+    SSH_MSG_CHANNEL_CLOSE, SSH_MSG_CHANNEL_DATA, SSH_MSG_CHANNEL_EOF,
+    SSH_MSG_CHANNEL_EXTENDED_DATA, SSH_MSG_CHANNEL_FAILURE, SSH_MSG_CHANNEL_OPEN,
+    SSH_MSG_CHANNEL_OPEN_CONFIRMATION, SSH_MSG_CHANNEL_OPEN_FAILURE, SSH_MSG_CHANNEL_REQUEST,
+    SSH_MSG_CHANNEL_SUCCESS, SSH_MSG_CHANNEL_WINDOW_ADJUST, SSH_MSG_DEBUG, SSH_MSG_DISCONNECT,
+    SSH_MSG_EXT_INFO, SSH_MSG_GLOBAL_REQUEST, SSH_MSG_IGNORE, SSH_MSG_NEWKEYS,
+    SSH_MSG_REQUEST_FAILURE, SSH_MSG_SERVICE_ACCEPT, SSH_MSG_SERVICE_REQUEST,
+    SSH_MSG_UNIMPLEMENTED, SSH_MSG_USERAUTH_BANNER, SSH_MSG_USERAUTH_FAILURE,
+    SSH_MSG_USERAUTH_SUCCESS, SSH2_MSG_PING, SSH2_MSG_PONG,
+};
 use crate::wire::{Malformed, Reader};
 
 #[derive(Clone, Copy)]
@@ -117,21 +126,36 @@ mod tests {
         let request = |kind: &str| Writer::message(98).u32(0).string(kind).bool(true);
         let rows = [
             (Writer::message(94).u32(0).string("x"), Ok(())),
-            (Writer::message(94).u32(0).string("x").u8(0), Err(Malformed::Trailing(1))),
+            (
+                Writer::message(94).u32(0).string("x").u8(0),
+                Err(Malformed::Trailing(1)),
+            ),
             (Writer::message(94).u32(0), Err(Malformed::Short)),
             (open("session"), Ok(())),
             (open("session").u8(0), Err(Malformed::Trailing(1))),
             (open("auth-agent@openssh.com").u8(0), Ok(())),
-            (open("direct-tcpip").string("h").u32(1).string("o"), Err(Malformed::Short)),
-            (open("direct-tcpip").string("h").u32(1).string("o").u32(2), Ok(())),
+            (
+                open("direct-tcpip").string("h").u32(1).string("o"),
+                Err(Malformed::Short),
+            ),
+            (
+                open("direct-tcpip").string("h").u32(1).string("o").u32(2),
+                Ok(()),
+            ),
             (request("shell"), Ok(())),
             (request("shell").u8(0), Err(Malformed::Trailing(1))),
             (request("exit-status").u32(0), Ok(())),
-            (Writer::message(51).string("publickey,").bool(false), Err(Malformed::NameList)),
+            (
+                Writer::message(51).string("publickey,").bool(false),
+                Err(Malformed::NameList),
+            ),
             (Writer::message(51).string("").bool(false), Ok(())),
             (Writer::message(52).u8(0), Err(Malformed::Trailing(1))),
             (Writer::message(7).u32(1).string("a").string("b"), Ok(())),
-            (Writer::message(7).u32(2).string("a").string("b"), Err(Malformed::Short)),
+            (
+                Writer::message(7).u32(2).string("a").string("b"),
+                Err(Malformed::Short),
+            ),
             (Writer::message(250).u32(7), Ok(())),
         ];
         for (writer, expected) in rows {

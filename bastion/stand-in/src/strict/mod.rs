@@ -34,7 +34,9 @@ pub enum Violation {
     #[error("banner line contains invalid characters or is too long")]
     VersionBanner,
     /// `packet_length` below 5 or above 262144.
-    #[error("failed to decrypt packet: invalid decoded packet length: {packet_length} (seqnr {sequence})")]
+    #[error(
+        "failed to decrypt packet: invalid decoded packet length: {packet_length} (seqnr {sequence})"
+    )]
     PacketLength {
         /// As received.
         packet_length: u32,
@@ -42,7 +44,9 @@ pub enum Violation {
         sequence: u32,
     },
     /// `packet_length` is no multiple of the cipher's block.
-    #[error("failed to decrypt packet: padding error: decoded packet length ({packet_length}) is not a multiple of the cipher block size ({block_len})")]
+    #[error(
+        "failed to decrypt packet: padding error: decoded packet length ({packet_length}) is not a multiple of the cipher block size ({block_len})"
+    )]
     PacketBlocks {
         /// As received.
         packet_length: u32,
@@ -79,7 +83,9 @@ pub enum Violation {
         number: u8,
     },
     /// The lists have nothing in common.
-    #[error("no common algorithm for {what}; client offered: {client:?}; server offered: {server:?}")]
+    #[error(
+        "no common algorithm for {what}; client offered: {client:?}; server offered: {server:?}"
+    )]
     NoCommonAlgorithm {
         /// Of which list.
         what: String,

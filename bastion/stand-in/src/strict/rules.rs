@@ -1,7 +1,14 @@
 //! The rules about what a server sends once keys are in use, message by message.
 
 use super::{Violation, check_layout};
-use crate::message::*;
+use crate::message::{
+    SSH_MSG_CHANNEL_CLOSE, SSH_MSG_CHANNEL_FAILURE, SSH_MSG_CHANNEL_OPEN,
+    SSH_MSG_CHANNEL_OPEN_CONFIRMATION, SSH_MSG_CHANNEL_OPEN_FAILURE, SSH_MSG_CHANNEL_WINDOW_ADJUST,
+    SSH_MSG_DEBUG, SSH_MSG_DISCONNECT, SSH_MSG_EXT_INFO, SSH_MSG_GLOBAL_REQUEST, SSH_MSG_IGNORE,
+    SSH_MSG_REQUEST_FAILURE, SSH_MSG_REQUEST_SUCCESS, SSH_MSG_SERVICE_ACCEPT,
+    SSH_MSG_UNIMPLEMENTED, SSH_MSG_USERAUTH_BANNER, SSH_MSG_USERAUTH_FAILURE,
+    SSH_MSG_USERAUTH_REQUEST, SSH_MSG_USERAUTH_SUCCESS, SSH2_MSG_PING, SSH2_MSG_PONG, name,
+};
 use crate::wire::Reader;
 use std::collections::HashMap;
 
@@ -98,7 +105,9 @@ impl ServerRules {
     /// One EXT_INFO is taken right after NEWKEYS, and one more until SUCCESS.
     fn ext_info(&mut self, first: bool) -> Result<Verdict, Violation> {
         if self.authenticated {
-            return Err(Violation::Unexpected { number: SSH_MSG_EXT_INFO });
+            return Err(Violation::Unexpected {
+                number: SSH_MSG_EXT_INFO,
+            });
         }
         if !first && std::mem::replace(&mut self.ext_info_seen, true) {
             return Err(Violation::ExtInfo);
@@ -110,7 +119,9 @@ impl ServerRules {
         let service = Reader::new(payload.get(1..).unwrap_or_default()).string();
         match service.unwrap_or_default() {
             b"ssh-userauth" if !self.requested => Ok(Verdict::Pass),
-            b"ssh-userauth" => Err(Violation::Unexpected { number: SSH_MSG_SERVICE_ACCEPT }),
+            b"ssh-userauth" => Err(Violation::Unexpected {
+                number: SSH_MSG_SERVICE_ACCEPT,
+            }),
             other => {
                 let service = String::from_utf8_lossy(other).into_owned();
                 Err(Violation::UnknownService { service })
@@ -149,5 +160,110 @@ fn global_request(payload: &[u8]) -> Verdict {
     match Reader::new(payload.get(1..).unwrap_or_default()).string() {
         Ok(b"hostkeys-00@openssh.com") => Verdict::Drop,
         _ => Verdict::Pass,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Writer;
+
+    /// Each row: what was sent (`>`) and received (`<`) before, the message received, the outcome.
+    #[test]
+    fn what_pomerium_makes_of_a_servers_messages() {
+        let ok = Ok(Verdict::Pass);
+        let dropped = Ok(Verdict::Drop);
+        let unexpected = |number| Err(Violation::Unexpected { number });
+        let unknown = |number| Err(Violation::UnknownChannel { channel: 5, number });
+        let (a, s) = (">request", "<success");
+        let rows: &[(&[&str], &str, Result<Verdict, Violation>)] = &[
+            (&[], "ext-info", dropped.clone()),
+            (&["<ext-info"], "ext-info", dropped.clone()),
+            (
+                &["<ext-info", "<ext-info"],
+                "ext-info",
+                Err(Violation::ExtInfo),
+            ),
+            (&["<accept"], "ext-info", dropped.clone()),
+            (
+                &["<accept", "<ext-info"],
+                "ext-info",
+                Err(Violation::ExtInfo),
+            ),
+            (&[a, s], "ext-info", unexpected(7)),
+            (&[], "accept", ok.clone()),
+            (&[], "success", Err(Violation::UnaskedSuccess)),
+            (&[a], "success", ok.clone()),
+            (&[a], "failure", ok.clone()),
+            (&[a], "banner", ok.clone()),
+            (&[a], "pk-ok", unexpected(60)),
+            (&[a], "hostkeys", unexpected(80)),
+            (&[a, s], "banner", unexpected(53)),
+            (&[a, s], "success", unexpected(52)),
+            (&[a, s], "failure", unexpected(51)),
+            (&[a, s], "hostkeys", dropped.clone()),
+            (&[a, s], "keepalive", ok.clone()),
+            (&[a, s], "debug", dropped.clone()),
+            (&[a, s], "unknown", Ok(Verdict::Unimplemented)),
+            (&[a, s], "data", unknown(94)),
+            (&[a, s, ">open"], "data", unknown(94)),
+            (&[a, s, ">open"], "confirm", ok.clone()),
+            (&[a, s, ">open", "<confirm"], "data", ok.clone()),
+            (&[a, s, ">open", "<confirm"], "confirm", unknown(91)),
+            (&[a, s, ">open", "<confirm"], "close", ok.clone()),
+            (&[a, s, ">open", "<confirm", "<close"], "data", unknown(94)),
+            (
+                &[a, s, ">open", "<confirm", "<close"],
+                "adjust",
+                unknown(93),
+            ),
+            (&[a, s, ">open", "<confirm", "<close"], "close", unknown(97)),
+            (
+                &[a, s, ">open", "<confirm", "<close", ">open"],
+                "confirm",
+                ok.clone(),
+            ),
+            (&[a, s, ">open"], "open-failure", ok.clone()),
+            (&[a, s, ">open", "<open-failure"], "confirm", unknown(91)),
+            (&[a, s, ">confirm"], "data", ok),
+        ];
+        for (before, received, expected) in rows {
+            let mut rules = ServerRules::new();
+            for step in *before {
+                match step.split_at(1) {
+                    (">", what) => rules.sent(&message(what)),
+                    (_, what) => drop(rules.received(&message(what)).unwrap()),
+                }
+            }
+            assert_eq!(
+                &rules.received(&message(received)),
+                expected,
+                "{before:?} {received}"
+            );
+        }
+    }
+
+    fn message(what: &str) -> Vec<u8> {
+        let start = Writer::message;
+        match what {
+            "ext-info" => start(7).u32(0),
+            "accept" => start(6).string("ssh-userauth"),
+            "request" => start(50).string("u"),
+            "success" => start(52),
+            "failure" => start(51).string("publickey").bool(false),
+            "banner" => start(53).string("b").string(""),
+            "pk-ok" => start(60).string("a").string("b"),
+            "debug" => start(4).bool(true).string("d").string(""),
+            "hostkeys" => start(80).string("hostkeys-00@openssh.com").bool(false),
+            "keepalive" => start(80).string("keepalive@openssh.com").bool(true),
+            "open" => start(90).string("session").u32(5).u32(1).u32(1),
+            "confirm" => start(91).u32(5).u32(5).u32(1).u32(1),
+            "open-failure" => start(92).u32(5).u32(1).string("").string(""),
+            "adjust" => start(93).u32(5).u32(1),
+            "data" => start(94).u32(5).string("x"),
+            "close" => start(97).u32(5),
+            _ => start(250),
+        }
+        .into_vec()
     }
 }

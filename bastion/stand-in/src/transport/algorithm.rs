@@ -97,7 +97,10 @@ impl Cipher {
 
     /// Whether it brings its own integrity, so that no MAC is negotiated.
     pub fn is_aead(self) -> bool {
-        matches!(self, Self::ChaCha20Poly1305 | Self::Aes128Gcm | Self::Aes256Gcm)
+        matches!(
+            self,
+            Self::ChaCha20Poly1305 | Self::Aes128Gcm | Self::Aes256Gcm
+        )
     }
 
     /// RFC 4344 section 3.2: 1 GiB with blocks below 128 bits, else 2^32 blocks.

@@ -94,7 +94,11 @@ pub(super) enum Sealer {
     Clear,
     ChaCha(chacha::SealingKey),
     Gcm(Gcm),
-    Ctr { cipher: StreamingEncryptingKey, mac: hmac::Key, scratch: Vec<u8> },
+    Ctr {
+        cipher: StreamingEncryptingKey,
+        mac: hmac::Key,
+        scratch: Vec<u8>,
+    },
 }
 
 impl Sealer {
@@ -106,7 +110,11 @@ impl Sealer {
                 let (key, iv) = keys.ctr()?;
                 let context = EncryptionContext::Iv128(iv.into());
                 let cipher = StreamingEncryptingKey::less_safe_ctr(key, context)?;
-                Self::Ctr { cipher, mac: keys.hmac()?, scratch: Vec::new() }
+                Self::Ctr {
+                    cipher,
+                    mac: keys.hmac()?,
+                    scratch: Vec::new(),
+                }
             }
         })
     }
@@ -142,11 +150,19 @@ impl Sealer {
             }
             Self::Gcm(gcm) => {
                 let nonce = gcm.next_nonce();
-                let (length, body) = packet.split_first_chunk_mut::<LENGTH_LEN>().ok_or(Inauthentic)?;
-                let tag = gcm.key.seal_in_place_separate_tag(nonce, Aad::from(*length), body)?;
+                let (length, body) = packet
+                    .split_first_chunk_mut::<LENGTH_LEN>()
+                    .ok_or(Inauthentic)?;
+                let tag = gcm
+                    .key
+                    .seal_in_place_separate_tag(nonce, Aad::from(*length), body)?;
                 buffer.extend_from_slice(tag.as_ref());
             }
-            Self::Ctr { cipher, mac, scratch } => {
+            Self::Ctr {
+                cipher,
+                mac,
+                scratch,
+            } => {
                 let body = packet.get_mut(LENGTH_LEN..).ok_or(Inauthentic)?;
                 scratch.resize(body.len() + 16, 0);
                 let written = cipher.update(body, scratch)?.written().len();
@@ -165,7 +181,12 @@ pub(super) enum Opener {
     Clear,
     ChaCha(chacha::OpeningKey),
     Gcm(Gcm),
-    Ctr { cipher: StreamingDecryptingKey, mac: hmac::Key, tag_len: usize, scratch: Vec<u8> },
+    Ctr {
+        cipher: StreamingDecryptingKey,
+        mac: hmac::Key,
+        tag_len: usize,
+        scratch: Vec<u8>,
+    },
 }
 
 impl Opener {
@@ -179,7 +200,12 @@ impl Opener {
                 let cipher = StreamingDecryptingKey::ctr(key, context)?;
                 let mac = keys.hmac()?;
                 let tag_len = mac.algorithm().tag_len();
-                Self::Ctr { cipher, mac, tag_len, scratch: Vec::new() }
+                Self::Ctr {
+                    cipher,
+                    mac,
+                    tag_len,
+                    scratch: Vec::new(),
+                }
             }
         })
     }
@@ -212,7 +238,10 @@ impl Opener {
 
     /// Opens `packet_length || ciphertext || tag` in place.
     pub(super) fn open(&mut self, sequence: u32, packet: &mut [u8]) -> Result<(), Inauthentic> {
-        let sealed_len = packet.len().checked_sub(self.tag_len()).ok_or(Inauthentic)?;
+        let sealed_len = packet
+            .len()
+            .checked_sub(self.tag_len())
+            .ok_or(Inauthentic)?;
         let (sealed, tag) = packet.split_at_mut_checked(sealed_len).ok_or(Inauthentic)?;
         match self {
             Self::Clear => {}
@@ -222,10 +251,18 @@ impl Opener {
             }
             Self::Gcm(gcm) => {
                 let nonce = gcm.next_nonce();
-                let (length, body) = sealed.split_first_chunk_mut::<LENGTH_LEN>().ok_or(Inauthentic)?;
-                gcm.key.open_in_place_separate_tag(nonce, Aad::from(*length), tag, body, )?;
+                let (length, body) = sealed
+                    .split_first_chunk_mut::<LENGTH_LEN>()
+                    .ok_or(Inauthentic)?;
+                gcm.key
+                    .open_in_place_separate_tag(nonce, Aad::from(*length), tag, body)?;
             }
-            Self::Ctr { cipher, mac, scratch, .. } => {
+            Self::Ctr {
+                cipher,
+                mac,
+                scratch,
+                ..
+            } => {
                 if !constant_time_eq(etm(mac, sequence, sealed).sign().as_ref(), tag) {
                     return Err(Inauthentic);
                 }
@@ -249,4 +286,87 @@ fn etm(key: &hmac::Key, sequence: u32, packet: &[u8]) -> hmac::Context {
 
 fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 3686 section 6, test vector #2: its nonce, IV and counter are the sixteen bytes that SSH
+    /// counts from (RFC 4344 section 4).
+    #[test]
+    fn aes_128_ctr_is_rfc_3686s() {
+        let key = hex("7e24067817fae0d743d6ce1f32539163");
+        let iv = hex("006cb6dbc0543b59da48d90b00000001");
+        let plaintext: Vec<u8> = (0..32).collect();
+        let ciphertext = hex("5104a106168a72d9790d41ee8edad388eb2e1efc46da57c8fce630df9141be28");
+        let keys = DirectionKeys {
+            cipher: Cipher::Aes128Ctr,
+            mac: Some(Mac::HmacSha256Etm),
+            key,
+            iv,
+            mac_key: vec![1; 32],
+        };
+        let mut packet = [&32_u32.to_be_bytes()[..], &plaintext].concat();
+        Sealer::new(&keys).unwrap().seal(3, &mut packet, 0).unwrap();
+        assert_eq!(packet[4..36], ciphertext);
+        let mut opener = Opener::new(&keys).unwrap();
+        assert_eq!(opener.open(4, &mut packet.clone()), Err(Inauthentic));
+        let mut opener_again = Opener::new(&keys).unwrap();
+        opener_again.open(3, &mut packet).unwrap();
+        assert_eq!(packet[4..36], plaintext);
+    }
+
+    /// K_2 is the first half of the key material, K_1 the second (OpenSSH PROTOCOL.chacha20poly1305).
+    #[test]
+    fn chacha20_poly1305_uses_the_first_half_for_the_payload() {
+        let key: Vec<u8> = (0..64).collect();
+        let keys = |key: Vec<u8>| DirectionKeys {
+            cipher: Cipher::ChaCha20Poly1305,
+            mac: None,
+            key,
+            iv: Vec::new(),
+            mac_key: Vec::new(),
+        };
+        let seal = |key: &[u8]| {
+            let mut packet = [&16_u32.to_be_bytes()[..], &[0; 16]].concat();
+            Sealer::new(&keys(key.to_vec()))
+                .unwrap()
+                .seal(7, &mut packet, 0)
+                .unwrap();
+            packet
+        };
+        let sealed = seal(&key);
+        let mut other_length_key = key.clone();
+        other_length_key[63] ^= 1;
+        let changed = seal(&other_length_key);
+        assert_ne!(
+            sealed[..4],
+            changed[..4],
+            "the second half encrypts the length"
+        );
+        assert_eq!(sealed[4..20], changed[4..20], "and nothing else");
+        let opener = Opener::new(&keys(key)).unwrap();
+        assert_eq!(opener.packet_length(7, *sealed.first_chunk().unwrap()), 16);
+    }
+
+    /// RFC 5647 section 7.1: the invocation counter counts in its last eight bytes only.
+    #[test]
+    fn the_gcm_counter_wraps_within_eight_bytes() {
+        let keys = DirectionKeys {
+            cipher: Cipher::Aes256Gcm,
+            mac: None,
+            key: vec![5; 32],
+            iv: vec![0xff; 12],
+            mac_key: Vec::new(),
+        };
+        let mut gcm = keys.gcm().unwrap();
+        gcm.next_nonce();
+        assert_eq!(gcm.nonce, *b"\xff\xff\xff\xff\0\0\0\0\0\0\0\0");
+    }
+
+    fn hex(digits: &str) -> Vec<u8> {
+        let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+        (0..digits.len()).step_by(2).map(byte).collect()
+    }
 }

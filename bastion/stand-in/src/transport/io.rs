@@ -2,12 +2,31 @@
 
 use super::{Config, Error, Event, Exchange, Inbound, Outbound, Role, Transport, version};
 use bytes::Bytes;
+use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// How much is read at a time.
 const READ: usize = 64 * 1024;
+/// How much is taken in while something must be written first.
+const READ_AHEAD: usize = 16 * 1024 * 1024;
+
+/// Why there is nothing more to read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ReadEnd {
+    Closed,
+    Failed(ErrorKind),
+}
+
+impl From<ReadEnd> for Error {
+    fn from(end: ReadEnd) -> Self {
+        match end {
+            ReadEnd::Closed => Self::Closed,
+            ReadEnd::Failed(kind) => Self::Io(kind.into()),
+        }
+    }
+}
 
 impl Transport {
     /// Exchanges versions. Nothing else is sent until [`Transport::exchange_keys`] or a `send`.
@@ -20,7 +39,7 @@ impl Transport {
             role,
             reader: Box::new(reader),
             writer: Box::new(writer),
-            inbound: Inbound::new(),
+            inbound: Inbound::new(config.max_packet_length),
             outbound: Outbound::new(),
             peer_version: String::new(),
             exchange: Exchange::Idle,
@@ -33,6 +52,7 @@ impl Transport {
             exchanges: 0,
             held: std::collections::VecDeque::new(),
             held_bytes: 0,
+            read_end: None,
             config,
         };
         transport.forge_bytes(format!("{}\r\n", transport.config.version).as_bytes());
@@ -90,6 +110,9 @@ impl Transport {
 
     /// Writes and reads once, whichever is possible first; returns whether there is room again.
     async fn transfer(&mut self, read: bool) -> Result<bool, Error> {
+        if let Some(end) = self.read_end.filter(|_| read) {
+            return Err(end.into());
+        }
         let full = !self.has_room();
         let writable = !self.outbound.pending().is_empty();
         if read && self.inbound.buffer.capacity() - self.inbound.buffer.len() < READ / 4 {
@@ -97,15 +120,16 @@ impl Transport {
         }
         let deadline = self.exchange_deadline;
         tokio::select! {
-            written = self.writer.write(self.outbound.pending()), if writable => match written? {
-                0 => return Err(Error::Closed),
-                n => self.outbound.advance(n),
+            written = self.writer.write(self.outbound.pending()), if writable => match written {
+                Ok(n) if n > 0 => self.outbound.advance(n),
+                // What the peer said before it went away may still be read.
+                _ => self.outbound.give_up(),
             },
-            received = self.reader.read_buf(&mut self.inbound.buffer), if read => {
-                if received? == 0 {
-                    return Err(Error::Closed);
-                }
-            }
+            received = self.reader.read_buf(&mut self.inbound.buffer), if read => match received {
+                Ok(0) => self.read_end = Some(ReadEnd::Closed),
+                Ok(_) => {}
+                Err(error) => self.read_end = Some(ReadEnd::Failed(error.kind())),
+            },
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 return Err(Error::TimedOut("key exchange"));
             }
@@ -114,15 +138,14 @@ impl Transport {
         Ok(full && self.has_room())
     }
 
-    /// Writes all that waits, as long as it takes.
+    /// Writes all that waits. What the peer sends meanwhile is taken in, for it might not read
+    /// before it has been read from; that it went away shows when that is read.
     pub async fn flush(&mut self) -> Result<(), Error> {
         while !self.outbound.pending().is_empty() {
-            match self.writer.write(self.outbound.pending()).await? {
-                0 => return Err(Error::Closed),
-                n => self.outbound.advance(n),
-            }
+            let read = self.read_end.is_none() && self.inbound.buffer.len() < READ_AHEAD;
+            self.transfer(read).await?;
         }
-        Ok(self.writer.flush().await?)
+        Ok(())
     }
 
     /// Writes what waits, for as long as `limit`, and closes the sending direction. What a peer

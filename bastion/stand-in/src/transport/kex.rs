@@ -66,10 +66,14 @@ impl ClientSecret {
         let Some(ml_kem) = &self.ml_kem else {
             return Ok(SharedSecret::mpint(&x25519(&self.x25519, server_share)?));
         };
-        let (ciphertext, public) =
-            server_share.split_at_checked(MLKEM768_CIPHERTEXT_LEN).ok_or(InvalidShare)?;
+        let (ciphertext, public) = server_share
+            .split_at_checked(MLKEM768_CIPHERTEXT_LEN)
+            .ok_or(InvalidShare)?;
         let post_quantum = ml_kem.decapsulate(ciphertext.into())?;
-        Ok(SharedSecret::hybrid(post_quantum.as_ref(), &x25519(&self.x25519, public)?))
+        Ok(SharedSecret::hybrid(
+            post_quantum.as_ref(),
+            &x25519(&self.x25519, public)?,
+        ))
     }
 }
 
@@ -85,8 +89,9 @@ impl SharedSecret {
             let secret = Self::mpint(&x25519(&private, client_share)?);
             return Ok((public.as_ref().to_vec(), secret));
         }
-        let (ml_kem, client_public) =
-            client_share.split_at_checked(MLKEM768_PUBLIC_KEY_LEN).ok_or(InvalidShare)?;
+        let (ml_kem, client_public) = client_share
+            .split_at_checked(MLKEM768_PUBLIC_KEY_LEN)
+            .ok_or(InvalidShare)?;
         let ml_kem = kem::EncapsulationKey::new(&ML_KEM_768, ml_kem).map_err(|_| InvalidShare)?;
         let (ciphertext, post_quantum) = ml_kem.encapsulate()?;
         let secret = Self::hybrid(post_quantum.as_ref(), &x25519(&private, client_public)?);
@@ -154,5 +159,9 @@ impl SharedSecret {
 fn x25519(private: &agreement::PrivateKey, public: &[u8]) -> Result<Vec<u8>, InvalidShare> {
     let public = UnparsedPublicKey::new(&X25519, public);
     let secret = agreement::agree(private, public, InvalidShare, |secret| Ok(secret.to_vec()))?;
-    if secret.iter().all(|byte| *byte == 0) { Err(InvalidShare) } else { Ok(secret) }
+    if secret.iter().all(|byte| *byte == 0) {
+        Err(InvalidShare)
+    } else {
+        Ok(secret)
+    }
 }

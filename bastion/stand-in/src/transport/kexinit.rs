@@ -9,9 +9,25 @@ use crate::wire::{Malformed, Reader, Writer};
 /// `ext-info-c` and `ext-info-s` (RFC 8308 section 2.1).
 pub const EXT_INFO: [&str; 2] = ["ext-info-c", "ext-info-s"];
 /// OpenSSH PROTOCOL section 1.9.
-pub const STRICT_KEX: [&str; 2] = ["kex-strict-c-v00@openssh.com", "kex-strict-s-v00@openssh.com"];
+pub const STRICT_KEX: [&str; 2] = [
+    "kex-strict-c-v00@openssh.com",
+    "kex-strict-s-v00@openssh.com",
+];
 
-/// The lists of one side.
+/// The lists of one direction.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lists {
+    /// `encryption_algorithms`.
+    pub encryption: Vec<String>,
+    /// `mac_algorithms`.
+    pub mac: Vec<String>,
+    /// `compression_algorithms`.
+    pub compression: Vec<String>,
+    /// `languages`.
+    pub languages: Vec<String>,
+}
+
+/// What one side offers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KexInit {
     /// `cookie`; random when it is sent.
@@ -20,14 +36,10 @@ pub struct KexInit {
     pub kex_algorithms: Vec<String>,
     /// `server_host_key_algorithms`.
     pub server_host_key_algorithms: Vec<String>,
-    /// `encryption_algorithms_client_to_server`, then the one `_server_to_client`.
-    pub encryption_algorithms: [Vec<String>; 2],
-    /// `mac_algorithms_client_to_server`, then `_server_to_client`.
-    pub mac_algorithms: [Vec<String>; 2],
-    /// `compression_algorithms_client_to_server`, then `_server_to_client`.
-    pub compression_algorithms: [Vec<String>; 2],
-    /// `languages_client_to_server`, then `_server_to_client`.
-    pub languages: [Vec<String>; 2],
+    /// The lists that end in `_client_to_server`.
+    pub client_to_server: Lists,
+    /// The lists that end in `_server_to_client`.
+    pub server_to_client: Lists,
     /// `first_kex_packet_follows`.
     pub first_kex_packet_follows: bool,
     /// `0 (reserved for future extension)`.
@@ -38,36 +50,40 @@ impl KexInit {
     /// What Pomerium offers, in its order, without markers (pomerium/envoy-custom kex.cc). Its
     /// host-key algorithms come from its own host keys, therefore from the caller.
     pub fn pomerium(host_key_algorithms: Vec<String>) -> Self {
-        let kex_algorithms = KexMethod::ALL.iter().map(|method| method.name().to_owned());
-        let ciphers: Vec<String> = Cipher::ALL.iter().map(|c| c.name().to_owned()).collect();
-        let mut macs: Vec<String> = Mac::ALL.iter().map(|mac| mac.name().to_owned()).collect();
+        let mut macs = names(Mac::ALL.iter().map(|mac| mac.name()));
         macs.push("umac-128-etm@openssh.com".to_owned());
-        let none = vec!["none".to_owned()];
+        let lists = Lists {
+            encryption: names(Cipher::ALL.iter().map(|cipher| cipher.name())),
+            mac: macs,
+            compression: vec!["none".to_owned()],
+            languages: Vec::new(),
+        };
         Self {
-            kex_algorithms: kex_algorithms.collect(),
+            kex_algorithms: names(KexMethod::ALL.iter().map(|method| method.name())),
             server_host_key_algorithms: host_key_algorithms,
-            encryption_algorithms: [ciphers.clone(), ciphers],
-            mac_algorithms: [macs.clone(), macs],
-            compression_algorithms: [none.clone(), none],
+            client_to_server: lists.clone(),
+            server_to_client: lists,
             ..Self::default()
         }
     }
 
     /// Offers these ciphers only.
     pub fn restrict_ciphers(&mut self, ciphers: &[Cipher]) {
-        let names: Vec<String> = ciphers.iter().map(|cipher| cipher.name().to_owned()).collect();
-        self.encryption_algorithms = [names.clone(), names];
+        for lists in [&mut self.client_to_server, &mut self.server_to_client] {
+            lists.encryption = names(ciphers.iter().map(|cipher| cipher.name()));
+        }
     }
 
     /// Offers these key exchange methods only.
     pub fn restrict_kex(&mut self, methods: &[KexMethod]) {
-        self.kex_algorithms = methods.iter().map(|method| method.name().to_owned()).collect();
+        self.kex_algorithms = names(methods.iter().map(|method| method.name()));
     }
 
     /// Offers these MACs only.
     pub fn restrict_macs(&mut self, macs: &[Mac]) {
-        let names: Vec<String> = macs.iter().map(|mac| mac.name().to_owned()).collect();
-        self.mac_algorithms = [names.clone(), names];
+        for lists in [&mut self.client_to_server, &mut self.server_to_client] {
+            lists.mac = names(macs.iter().map(|mac| mac.name()));
+        }
     }
 
     /// The payload on the wire.
@@ -76,17 +92,23 @@ impl KexInit {
             .bytes(self.cookie)
             .name_list(&self.kex_algorithms)
             .name_list(&self.server_host_key_algorithms);
-        for pair in [
-            &self.encryption_algorithms,
-            &self.mac_algorithms,
-            &self.compression_algorithms,
-            &self.languages,
+        let (c2s, s2c) = (&self.client_to_server, &self.server_to_client);
+        for list in [
+            &c2s.encryption,
+            &s2c.encryption,
+            &c2s.mac,
+            &s2c.mac,
+            &c2s.compression,
+            &s2c.compression,
+            &c2s.languages,
+            &s2c.languages,
         ] {
-            for list in pair {
-                writer = writer.name_list(list);
-            }
+            writer = writer.name_list(list);
         }
-        writer.bool(self.first_kex_packet_follows).u32(self.reserved).into_vec()
+        writer
+            .bool(self.first_kex_packet_follows)
+            .u32(self.reserved)
+            .into_vec()
     }
 
     /// Reads a payload; its message number is already known.
@@ -94,17 +116,27 @@ impl KexInit {
         let mut reader = Reader::new(payload);
         reader.u8()?;
         let cookie = reader.bytes(16)?.try_into().map_err(|_| Malformed::Short)?;
-        let kexinit = Self {
+        let mut kexinit = Self {
             cookie,
             kex_algorithms: reader.name_list()?,
             server_host_key_algorithms: reader.name_list()?,
-            encryption_algorithms: [reader.name_list()?, reader.name_list()?],
-            mac_algorithms: [reader.name_list()?, reader.name_list()?],
-            compression_algorithms: [reader.name_list()?, reader.name_list()?],
-            languages: [reader.name_list()?, reader.name_list()?],
-            first_kex_packet_follows: reader.bool()?,
-            reserved: reader.u32()?,
+            ..Self::default()
         };
+        let (c2s, s2c) = (&mut kexinit.client_to_server, &mut kexinit.server_to_client);
+        for list in [
+            &mut c2s.encryption,
+            &mut s2c.encryption,
+            &mut c2s.mac,
+            &mut s2c.mac,
+            &mut c2s.compression,
+            &mut s2c.compression,
+            &mut c2s.languages,
+            &mut s2c.languages,
+        ] {
+            *list = reader.name_list()?;
+        }
+        kexinit.first_kex_packet_follows = reader.bool()?;
+        kexinit.reserved = reader.u32()?;
         reader.finish()?;
         Ok(kexinit)
     }
@@ -130,58 +162,82 @@ pub struct Agreed {
     pub kex: String,
     /// The algorithm of the server's signature.
     pub host_key: String,
-    /// Encryption, client to server and server to client.
-    pub ciphers: [String; 2],
-    /// MACs likewise; empty with an AEAD cipher.
-    pub macs: [String; 2],
+    /// What the client sends with.
+    pub client_to_server: Direction,
+    /// What the server sends with.
+    pub server_to_client: Direction,
+}
+
+/// The algorithms of one direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Direction {
+    /// Encryption.
+    pub cipher: String,
+    /// `None` with an AEAD cipher.
+    pub mac: Option<String>,
 }
 
 impl Agreed {
     /// The first name of the client's that the server has too, list by list.
     pub(super) fn negotiate(client: &KexInit, server: &KexInit) -> Result<Self, Violation> {
-        let [c2s, s2c] = [0, 1].map(|direction| {
-            let what = ["client to server", "server to client"][direction];
-            let cipher = common(
-                &format!("{what} cipher"),
-                &client.encryption_algorithms[direction],
-                &server.encryption_algorithms[direction],
-            )?;
-            let mac = if Cipher::from_name(&cipher).is_some_and(Cipher::is_aead) {
-                String::new()
-            } else {
-                let (client, server) = (&client.mac_algorithms, &server.mac_algorithms);
-                common(&format!("{what} MAC"), &client[direction], &server[direction])?
-            };
-            let (client, server) = (&client.compression_algorithms, &server.compression_algorithms);
-            common(&format!("{what} compression"), &client[direction], &server[direction])?;
-            Ok((cipher, mac))
-        });
-        let kex = common("key exchange", &client.kex_algorithms, &server.kex_algorithms)?;
+        let kex = common(
+            "key exchange",
+            &client.kex_algorithms,
+            &server.kex_algorithms,
+        )?;
         if EXT_INFO.contains(&kex.as_str()) || STRICT_KEX.contains(&kex.as_str()) {
             return Err(Violation::MarkerNegotiated { method: kex });
         }
-        let host_key = common(
-            "host key",
+        let (ours, theirs) = (
             &client.server_host_key_algorithms,
             &server.server_host_key_algorithms,
-        )?;
-        let ((c2s_cipher, c2s_mac), (s2c_cipher, s2c_mac)) = (c2s?, s2c?);
+        );
+        let host_key = common("host key", ours, theirs)?;
+        let (ours, theirs) = (&client.client_to_server, &server.client_to_server);
+        let client_to_server = Direction::negotiate("client to server", ours, theirs)?;
+        let (ours, theirs) = (&client.server_to_client, &server.server_to_client);
+        let server_to_client = Direction::negotiate("server to client", ours, theirs)?;
         Ok(Self {
             kex,
             host_key,
-            ciphers: [c2s_cipher, s2c_cipher],
-            macs: [c2s_mac, s2c_mac],
+            client_to_server,
+            server_to_client,
         })
     }
 
-    /// The names of the direction that `role` sends in, or receives in.
-    pub(super) fn direction(&self, role: Role, sending: bool) -> (&str, &str) {
-        let ([c2s, s2c], [c2s_mac, s2c_mac]) = (&self.ciphers, &self.macs);
-        match (role, sending) {
-            (Role::Client, true) | (Role::Server, false) => (c2s, c2s_mac),
-            (Role::Client, false) | (Role::Server, true) => (s2c, s2c_mac),
+    /// The direction that `role` sends in, or receives in.
+    pub(super) fn direction(&self, role: Role, sending: bool) -> &Direction {
+        if (role == Role::Client) == sending {
+            &self.client_to_server
+        } else {
+            &self.server_to_client
         }
     }
+}
+
+impl Direction {
+    fn negotiate(what: &str, client: &Lists, server: &Lists) -> Result<Self, Violation> {
+        let cipher = common(
+            &format!("{what} cipher"),
+            &client.encryption,
+            &server.encryption,
+        )?;
+        let mac = if Cipher::from_name(&cipher).is_some_and(Cipher::is_aead) {
+            None
+        } else {
+            Some(common(&format!("{what} MAC"), &client.mac, &server.mac)?)
+        };
+        common(
+            &format!("{what} compression"),
+            &client.compression,
+            &server.compression,
+        )?;
+        Ok(Self { cipher, mac })
+    }
+}
+
+fn names(names: impl Iterator<Item = &'static str>) -> Vec<String> {
+    names.map(str::to_owned).collect()
 }
 
 /// The message is the one of pomerium/envoy-custom kex.cc, which its users see.

@@ -26,11 +26,19 @@ pub(super) struct Inbound {
     pub(super) sequence: u32,
     /// Bytes opened under these keys.
     pub(super) bytes_opened: u64,
+    /// The largest `packet_length` taken.
+    max_packet_length: u32,
 }
 
 impl Inbound {
-    pub(super) fn new() -> Self {
-        Self { buffer: BytesMut::new(), opener: Opener::Clear, sequence: 0, bytes_opened: 0 }
+    pub(super) fn new(max_packet_length: u32) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            opener: Opener::Clear,
+            sequence: 0,
+            bytes_opened: 0,
+            max_packet_length,
+        }
     }
 
     /// The payload of the next packet, if it has arrived whole.
@@ -39,13 +47,21 @@ impl Inbound {
             return Ok(None);
         };
         let packet_length = self.opener.packet_length(self.sequence, *field);
-        if !(MIN_PACKET_LENGTH..=MAX_PACKET_LENGTH).contains(&packet_length) {
-            return Err(Violation::PacketLength { packet_length, sequence: self.sequence }.into());
+        if !(MIN_PACKET_LENGTH..=self.max_packet_length).contains(&packet_length) {
+            return Err(Violation::PacketLength {
+                packet_length,
+                sequence: self.sequence,
+            }
+            .into());
         }
         let body_len = packet_length as usize;
         if !body_len.is_multiple_of(self.opener.block_len()) {
             let block_len = self.opener.block_len();
-            return Err(Violation::PacketBlocks { packet_length, block_len }.into());
+            return Err(Violation::PacketBlocks {
+                packet_length,
+                block_len,
+            }
+            .into());
         }
         let whole = LENGTH_LEN + body_len + self.opener.tag_len();
         if self.buffer.len() < whole {
@@ -95,6 +111,8 @@ pub(super) struct Outbound {
     pub(super) sequence: u32,
     /// Bytes sealed under these keys.
     pub(super) bytes_sealed: u64,
+    /// The socket takes nothing any more, and nothing is kept for it.
+    broken: bool,
 }
 
 impl Outbound {
@@ -105,6 +123,7 @@ impl Outbound {
             sealer: Sealer::Clear,
             sequence: 0,
             bytes_sealed: 0,
+            broken: false,
         }
     }
 
@@ -114,10 +133,13 @@ impl Outbound {
         let padding = forgery.padding.unwrap_or_else(|| self.padding(payload_len));
         let packet_length = u32::try_from(1 + payload_len + padding).map_err(|_| Inauthentic)?;
         let start = self.buffer.len();
-        self.buffer.reserve(LENGTH_LEN + packet_length as usize + 64);
+        self.buffer
+            .reserve(LENGTH_LEN + packet_length as usize + 64);
         let claimed = forgery.packet_length.unwrap_or(packet_length);
         self.buffer.extend_from_slice(&claimed.to_be_bytes());
-        let claimed = forgery.padding_length.unwrap_or(u8::try_from(padding).unwrap_or(u8::MAX));
+        let claimed = forgery
+            .padding_length
+            .unwrap_or(u8::try_from(padding).unwrap_or(u8::MAX));
         self.buffer.push(claimed);
         for part in parts {
             self.buffer.extend_from_slice(part);
@@ -129,20 +151,40 @@ impl Outbound {
         }
         let sequence = forgery.sequence.unwrap_or(self.sequence);
         self.sealer.seal(sequence, &mut self.buffer, start)?;
-        if forgery.wrong_mac && let Some(last) = self.buffer.last_mut() {
+        if forgery.wrong_mac
+            && let Some(last) = self.buffer.last_mut()
+        {
             *last ^= 1;
         }
         self.sequence = self.sequence.wrapping_add(1);
         self.bytes_sealed += (self.buffer.len() - start) as u64;
+        if self.broken {
+            self.give_up();
+        }
         Ok(())
+    }
+
+    /// The socket takes nothing any more.
+    pub(super) fn give_up(&mut self) {
+        self.broken = true;
+        self.buffer.clear();
+        self.written = 0;
     }
 
     /// The least padding that RFC 4253 section 6 allows.
     fn padding(&self, payload_len: usize) -> usize {
         let block = self.sealer.block_len();
-        let length = if self.sealer.pads_length() { LENGTH_LEN } else { 0 };
+        let length = if self.sealer.pads_length() {
+            LENGTH_LEN
+        } else {
+            0
+        };
         let padding = block - (length + 1 + payload_len) % block;
-        if padding < 4 { padding + block } else { padding }
+        if padding < 4 {
+            padding + block
+        } else {
+            padding
+        }
     }
 
     /// Bytes that the socket has not taken yet.

@@ -1,6 +1,7 @@
 //! Our two roles against each other, in process.
 
 use super::*;
+use crate::message::SSH_MSG_IGNORE;
 use crate::wire::Writer;
 use ssh_key::{Algorithm, EcdsaCurve, PrivateKey};
 use std::sync::LazyLock;
@@ -9,14 +10,19 @@ static HOST_KEYS: LazyLock<Arc<HostKeys>> = LazyLock::new(|| {
     let algorithms = [
         Algorithm::Ed25519,
         Algorithm::Rsa { hash: None },
-        Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+        Algorithm::Ecdsa {
+            curve: EcdsaCurve::NistP256,
+        },
     ];
     let keys = algorithms.map(|algorithm| PrivateKey::random(&mut rand::rng(), algorithm).unwrap());
     Arc::new(HostKeys::new(keys.to_vec()))
 });
 
 fn configs() -> (Config, Config) {
-    let mut configs = (Config::client(HOST_KEYS.algorithms()), Config::server(HOST_KEYS.clone()));
+    let mut configs = (
+        Config::client(HOST_KEYS.algorithms()),
+        Config::server(HOST_KEYS.clone()),
+    );
     for config in [&mut configs.0, &mut configs.1] {
         config.exchange_limit = Duration::from_secs(20);
     }
@@ -25,8 +31,10 @@ fn configs() -> (Config, Config) {
 
 async fn open(client: Config, server: Config) -> (Transport, Transport) {
     let (a, b) = tokio::io::duplex(1 << 16);
-    let (client, server) =
-        tokio::join!(Transport::open(a, Role::Client, client), Transport::open(b, Role::Server, server));
+    let (client, server) = tokio::join!(
+        Transport::open(a, Role::Client, client),
+        Transport::open(b, Role::Server, server)
+    );
     (client.unwrap(), server.unwrap())
 }
 
@@ -57,7 +65,9 @@ async fn messages(client: &mut Transport, server: &mut Transport) -> (Bytes, Byt
 }
 
 fn ignore(len: usize) -> Vec<u8> {
-    Writer::message(SSH_MSG_IGNORE).string(vec![7; len]).into_vec()
+    Writer::message(SSH_MSG_IGNORE)
+        .string(vec![7; len])
+        .into_vec()
 }
 
 /// What the client makes of a first key exchange that cannot succeed.
@@ -89,7 +99,9 @@ async fn every_cipher_and_mac_with_rekeys() {
             client.offer.restrict_macs(&[*mac]);
             server.rekey_after = Some(10_000);
             let (mut client, mut server) = keyed(client, server).await;
-            assert_eq!(client.agreed().unwrap().ciphers, [cipher.name(); 2]);
+            let agreed = client.agreed().unwrap();
+            assert_eq!(agreed.client_to_server.cipher, cipher.name());
+            assert_eq!(agreed.server_to_client.cipher, cipher.name());
             converse(&mut client, &mut server).await;
             assert!(client.exchanges() > 1, "{cipher:?} {mac:?}");
         }
@@ -136,7 +148,10 @@ async fn without_the_servers_marker_pomerium_refuses() {
     server.pomerium_rules = false;
     let (mut client, mut server) = open(client, server).await;
     let client = refused(&mut client, &mut server).await;
-    assert!(matches!(client, Err(Error::Violation(Violation::StrictKexRequired))), "{client:?}");
+    assert!(
+        matches!(client, Err(Error::Violation(Violation::StrictKexRequired))),
+        "{client:?}"
+    );
 }
 
 #[tokio::test]
@@ -159,9 +174,20 @@ async fn a_wrong_mac_and_a_skipped_sequence_number_are_noticed() {
         let (mut client, server) = configs();
         client.offer.restrict_ciphers(&[*cipher]);
         let (mut client, mut server) = keyed(client, server).await;
-        client.forge(&ignore(9), Forgery { wrong_mac: true, ..Forgery::default() }).unwrap();
+        client
+            .forge(
+                &ignore(9),
+                Forgery {
+                    wrong_mac: true,
+                    ..Forgery::default()
+                },
+            )
+            .unwrap();
         let (received, _) = tokio::join!(server.next(true), client.flush());
-        assert!(matches!(received, Err(Error::Inauthentic(_))), "{cipher:?}: {received:?}");
+        assert!(
+            matches!(received, Err(Error::Inauthentic(_))),
+            "{cipher:?}: {received:?}"
+        );
     }
     let (client, server) = configs();
     let (mut client, mut server) = keyed(client, server).await;
@@ -174,8 +200,12 @@ async fn a_wrong_mac_and_a_skipped_sequence_number_are_noticed() {
 /// What a client meets after its KEXINIT: each row is sent by the server in place of its reply.
 #[tokio::test]
 async fn stray_messages_in_a_rekey_are_fatal() {
-    let strays =
-        [vec![2, 0, 0, 0, 0], vec![4, 0, 0, 0, 0, 0, 0, 0, 0, 0], vec![93, 0, 0, 0, 0, 0, 0, 0, 1], vec![99, 0, 0, 0, 0]];
+    let strays = [
+        vec![2, 0, 0, 0, 0],
+        vec![4, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        vec![93, 0, 0, 0, 0, 0, 0, 0, 1],
+        vec![99, 0, 0, 0, 0],
+    ];
     for stray in strays {
         let (client, server) = configs();
         let (mut client, mut server) = keyed(client, server).await;
@@ -198,7 +228,10 @@ async fn messages_on_their_way_before_the_peers_kexinit_are_delivered() {
     client.start_exchange().unwrap();
     server.forge(&ignore(3), Forgery::default()).unwrap();
     server.flush().await.unwrap();
-    assert_eq!(client.next(true).await.unwrap(), Event::Message(ignore(3).into()));
+    assert_eq!(
+        client.next(true).await.unwrap(),
+        Event::Message(ignore(3).into())
+    );
     converse(&mut client, &mut server).await;
 }
 
@@ -212,11 +245,15 @@ async fn newkeys_and_nothing_else_after_the_reply() {
     assert_eq!(server.next_packet().await.unwrap()[0], SSH_MSG_KEXINIT);
     server.flush().await.unwrap();
     // The server sends NEWKEYS and data under the old keys, without a reply.
-    server.forge(&[SSH_MSG_NEWKEYS], Forgery::default()).unwrap();
+    server
+        .forge(&[SSH_MSG_NEWKEYS], Forgery::default())
+        .unwrap();
     let (received, _) = tokio::join!(client.next(true), server.flush());
     assert!(matches!(
         received,
-        Err(Error::Violation(Violation::DuringKeyExchange { number: SSH_MSG_NEWKEYS }))
+        Err(Error::Violation(Violation::DuringKeyExchange {
+            number: SSH_MSG_NEWKEYS
+        }))
     ));
 }
 
@@ -233,10 +270,18 @@ async fn packet_lengths_are_pomeriums() {
     for (packet_length, padding_length, padding) in rows {
         let (client, server) = configs();
         let (mut client, mut server) = keyed(client, server).await;
-        let forgery = Forgery { packet_length, padding_length, padding, ..Forgery::default() };
+        let forgery = Forgery {
+            packet_length,
+            padding_length,
+            padding,
+            ..Forgery::default()
+        };
         server.forge(&ignore(9), forgery).unwrap();
         let (received, _) = tokio::join!(client.next(true), server.flush());
-        assert!(matches!(received, Err(Error::Violation(_))), "{forgery:?}: {received:?}");
+        assert!(
+            matches!(received, Err(Error::Violation(_))),
+            "{forgery:?}: {received:?}"
+        );
     }
 }
 
@@ -247,7 +292,12 @@ async fn a_wrong_guess_is_ignored() {
     client.offer.kex_algorithms.reverse();
     let (mut client, mut server) = open(client, server).await;
     client.start_exchange().unwrap();
-    client.forge(&Writer::message(30).string([9; 32]).into_vec(), Forgery::default()).unwrap();
+    client
+        .forge(
+            &Writer::message(30).string([9; 32]).into_vec(),
+            Forgery::default(),
+        )
+        .unwrap();
     let (a, b) = tokio::join!(client.exchange_keys(), server.exchange_keys());
     a.unwrap();
     b.unwrap();
@@ -259,7 +309,9 @@ async fn no_common_algorithm_reads_as_in_pomerium() {
     client.offer.server_host_key_algorithms = vec!["ssh-rsa".to_owned()];
     let (mut client, mut server) = open(client, server).await;
     let client = refused(&mut client, &mut server).await;
-    let Err(Error::Violation(violation)) = client else { panic!("{client:?}") };
+    let Err(Error::Violation(violation)) = client else {
+        panic!("{client:?}")
+    };
     assert_eq!(
         violation.to_disconnect().description,
         "Invalid Argument: no common algorithm for host key; client offered: [\"ssh-rsa\"]; \

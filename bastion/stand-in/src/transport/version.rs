@@ -36,10 +36,16 @@ pub(super) fn find(
     };
     let (banner, rest) = bytes.split_at_checked(start).unwrap_or((bytes, &[]));
     check_banner(banner)?;
-    let head = rest.get(..rest.len().min(MAX_VERSION_LINE)).unwrap_or_default();
+    let head = rest
+        .get(..rest.len().min(MAX_VERSION_LINE))
+        .unwrap_or_default();
     let Some(end) = head.iter().position(|byte| *byte == b'\n') else {
         let too_long = rest.len() >= MAX_VERSION_LINE;
-        return if too_long { Err(Violation::VersionLength) } else { Ok(None) };
+        return if too_long {
+            Err(Violation::VersionLength)
+        } else {
+            Ok(None)
+        };
     };
     let line = head.get(..end).unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -84,8 +90,11 @@ mod tests {
     #[test]
     fn what_pomerium_makes_of_a_servers_version() {
         let long = format!("SSH-2.0-{}\r\n", "a".repeat(245));
-        let rows: &[(&str, Result<Option<(&str, usize)>, Violation>)] = &[
-            ("SSH-2.0-bastion_1.0\r\n", Ok(Some(("SSH-2.0-bastion_1.0", 21)))),
+        let rows = [
+            (
+                "SSH-2.0-bastion_1.0\r\n",
+                Ok(Some(("SSH-2.0-bastion_1.0", 21))),
+            ),
             ("SSH-2.0-x\n", Ok(Some(("SSH-2.0-x", 10)))),
             ("SSH-2.0-x a-b\r\n", Ok(Some(("SSH-2.0-x a-b", 15)))),
             ("hello\r\nSSH-2.0-x\r\n", Ok(Some(("SSH-2.0-x", 18)))),
@@ -95,15 +104,22 @@ mod tests {
             ("SSH-1.99-x\r\n", Err(Violation::ProtocolVersion)),
             ("SSH-2.0-\r\n", Err(Violation::VersionString)),
             ("SSH-2.0- comment\r\n", Err(Violation::VersionString)),
-            ("SSH-2.0-openclaw-bastion\r\n", Err(Violation::VersionCharacters)),
+            (
+                "SSH-2.0-openclaw-bastion\r\n",
+                Err(Violation::VersionCharacters),
+            ),
             ("SSH-2.0-x\u{1b}\r\n", Err(Violation::VersionCharacters)),
             ("a\rb\r\nSSH-2.0-x\r\n", Err(Violation::VersionBanner)),
-            (&long, Ok(Some((long.trim_end(), 255)))),
+            (long.as_str(), Ok(Some((long.trim_end(), 255)))),
         ];
         for (line, expected) in rows {
             let expected =
-                expected.clone().map(|found| found.map(|(version, n)| (version.to_owned(), n)));
-            assert_eq!(find(line.as_bytes(), Role::Client, true), expected, "{line:?}");
+                expected.map(|found| found.map(|(text, n): (&str, _)| (text.to_owned(), n)));
+            assert_eq!(
+                find(line.as_bytes(), Role::Client, true),
+                expected,
+                "{line:?}"
+            );
         }
     }
 

@@ -1628,7 +1628,10 @@ impl Session {
                 let local_id = ChannelId(msg.recipient_channel);
 
                 if let Some(ref mut enc) = self.common.encrypted {
-                    if let Some(parameters) = enc.channels.get_mut(&local_id) {
+                    // A second confirmation, or one of the peer's own channel, would replace the
+                    // windows and the number of a channel in use.
+                    let awaited = enc.channels.get_mut(&local_id).filter(|parameters| !parameters.confirmed);
+                    if let Some(parameters) = awaited {
                         parameters.confirm(&msg);
                     } else {
                         // We've not requested this channel, close connection.
@@ -1637,6 +1640,17 @@ impl Session {
                 } else {
                     return Err(Error::Inconsistent.into());
                 };
+
+                // The handler first: it must know of the channel before the task that opened it
+                // goes on, which may happen as soon as it has been sent `Open`.
+                handler
+                    .channel_open_confirmation(
+                        local_id,
+                        msg.maximum_packet_size,
+                        msg.initial_window_size,
+                        self,
+                    )
+                    .await?;
 
                 if let Some(channel) = self.channels.get(&local_id) {
                     channel
@@ -1650,14 +1664,7 @@ impl Session {
                 } else {
                     error!("no channel for id {local_id:?}");
                 }
-                handler
-                    .channel_open_confirmation(
-                        local_id,
-                        msg.maximum_packet_size,
-                        msg.initial_window_size,
-                        self,
-                    )
-                    .await
+                Ok(())
             }
 
             msg::CHANNEL_REQUEST => {
@@ -2182,31 +2189,16 @@ impl Session {
                     .channel_open_direct_streamlocal(channel, &d.socket_path, reply, self)
                     .await
             }
-            ChannelType::ForwardedStreamLocal(_) => {
-                if let Some(ref mut enc) = self.common.encrypted {
-                    msg.fail(
-                        &mut enc.write,
-                        msg::SSH_OPEN_ADMINISTRATIVELY_PROHIBITED,
-                        b"Unsupported channel type",
-                    )?;
-                }
-                Ok(())
-            }
-            ChannelType::AgentForward => {
-                if let Some(ref mut enc) = self.common.encrypted {
-                    msg.fail(
-                        &mut enc.write,
-                        msg::SSH_OPEN_ADMINISTRATIVELY_PROHIBITED,
-                        b"Unsupported channel type",
-                    )?;
-                }
+            // The handle is the one to answer: dropped unused it would answer a second time.
+            ChannelType::ForwardedStreamLocal(_) | ChannelType::AgentForward => {
+                reply
+                    .reject(ChannelOpenFailure::AdministrativelyProhibited)
+                    .await;
                 Ok(())
             }
             ChannelType::Unknown { typ } => {
                 debug!("unknown channel type: {typ}");
-                if let Some(ref mut enc) = self.common.encrypted {
-                    msg.unknown_type(&mut enc.write)?;
-                }
+                reply.reject(ChannelOpenFailure::UnknownChannelType).await;
                 Ok(())
             }
         }

@@ -1,0 +1,387 @@
+//! The forwarded channels of a connection (RFC 4254 §7): each a channel and a socket, and a task
+//! that carries bytes between the two until both directions are done.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::server::{ChannelOpenHandle, Handle, Msg};
+use russh::{ChannelId, ChannelOpenFailure, ChannelWriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::Gate;
+use super::channels::RunTerms;
+use super::connector::{Accepted, Connector};
+use super::pump::{Descriptor, Input, Output};
+use super::stream::Traffic;
+use crate::ipc::{
+    ConnectionId, Destination, ForwardFailure, FromGate, ListenAddress, ListenerNumber,
+    MAX_FORWARDS,
+};
+
+/// How long a far end may take to read what a client has sent before it closed the channel.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// The forwarded channels of one connection, and what is listened at for it. Shared with the
+/// tasks that carry them.
+#[derive(Clone)]
+pub(super) struct Forwards {
+    state: Arc<Mutex<State>>,
+    room: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct State {
+    open: HashMap<ChannelId, Forward>,
+    listeners: HashMap<ListenerNumber, ListenAddress>,
+    last_listener: ListenerNumber,
+    tasks: JoinSet<()>,
+    /// The connection is gone: nothing begins any more.
+    ended: bool,
+}
+
+/// An open channel, as those see it who hear the client.
+struct Forward {
+    /// To the socket; gone when the client has said that there is no more.
+    input: Option<mpsc::UnboundedSender<Bytes>>,
+    /// To be told when the client has closed the channel.
+    closed: Option<oneshot::Sender<()>>,
+    /// The other ends of both, until a task takes them.
+    untaken: Option<Ends>,
+}
+
+/// What the client does, as the task that carries the channel sees it.
+struct Ends {
+    queue: mpsc::UnboundedReceiver<Bytes>,
+    closed: oneshot::Receiver<()>,
+}
+
+/// What carrying a channel takes from its connection.
+#[derive(Clone)]
+pub(super) struct CarryTerms {
+    pub(super) run: RunTerms,
+    pub(super) connector: Connector,
+    pub(super) gate: Arc<Gate>,
+    pub(super) connection: ConnectionId,
+}
+
+impl Default for Forwards {
+    fn default() -> Self {
+        Self {
+            state: Arc::default(),
+            room: Arc::new(Semaphore::new(MAX_FORWARDS)),
+        }
+    }
+}
+
+impl Forwards {
+    /// Connects for a channel that the client opens, and carries it.
+    pub(super) fn open_direct(
+        &self,
+        to: Destination,
+        writer: ChannelWriteHalf<Msg>,
+        reply: ChannelOpenHandle,
+        terms: CarryTerms,
+    ) -> Result<(), ChannelOpenHandle> {
+        let Ok(room) = self.room.clone().try_acquire_owned() else {
+            return Err(reply);
+        };
+        let forwards = self.clone();
+        self.spawn(async move {
+            let id = writer.id();
+            let connected = terms.connector.connect(id.into(), to).await;
+            let socket =
+                connected.and_then(|socket| Descriptor::to_exchange(socket).map_err(unusable));
+            match socket {
+                Ok(socket) => {
+                    // Before the client knows of it: what it sends has to go somewhere.
+                    forwards.opened(id);
+                    reply.accept().await;
+                    forwards.carry(socket, writer, &terms, room).await;
+                }
+                Err(failure) => reply.reject(refusal(&failure)).await,
+            }
+        });
+        Ok(())
+    }
+
+    /// Opens a channel for everybody who connects to a listener, and carries it.
+    pub(super) fn serve_accepted(&self, mut accepted: mpsc::Receiver<Accepted>, terms: CarryTerms) {
+        let forwards = self.clone();
+        self.spawn(async move {
+            // While there is no room for more, nothing is taken, and the session accepts nothing.
+            while let Some(one) = accepted.recv().await {
+                let Ok(room) = forwards.room.clone().acquire_owned().await else {
+                    return;
+                };
+                let (terms, this) = (terms.clone(), forwards.clone());
+                forwards.spawn(async move { this.open_forwarded(one, terms, room).await });
+            }
+        });
+    }
+
+    async fn open_forwarded(
+        &self,
+        accepted: Accepted,
+        terms: CarryTerms,
+        room: OwnedSemaphorePermit,
+    ) {
+        let listener = self.lock().listeners.get(&accepted.listener).cloned();
+        let opened = match (listener, Descriptor::to_exchange(accepted.socket)) {
+            (Some(listener), Ok(socket)) => {
+                let who = (accepted.port, accepted.originator);
+                let opened = open_channel(&terms.run.handle, listener, who).await;
+                // Its reading half is not kept: russh would wait for us to read from it.
+                opened.ok().map(|channel| (channel.split().1, socket))
+            }
+            // Cancelled in the meantime; or no socket at all.
+            _ => None,
+        };
+        terms.connector.taken().await;
+        if let Some((writer, socket)) = opened {
+            self.carry(socket, writer, &terms, room).await;
+        }
+    }
+
+    /// A channel is open: what the client sends is kept until a task takes it.
+    pub(super) fn opened(&self, id: ChannelId) {
+        let mut state = self.lock();
+        if !state.ended {
+            state.open.entry(id).or_insert_with(Forward::new);
+        }
+    }
+
+    /// Bytes from the client. What nobody wants is dropped.
+    pub(super) fn input(&self, id: ChannelId, data: Bytes) {
+        // No data takes nothing off the window, and so must not be queued.
+        if data.is_empty() {
+            return;
+        }
+        if let Some(input) = self
+            .lock()
+            .open
+            .get(&id)
+            .and_then(|forward| forward.input.as_ref())
+        {
+            let _not_wanted = input.send(data);
+        }
+    }
+
+    /// The client has no more to send.
+    pub(super) fn input_ends(&self, id: ChannelId) {
+        if let Some(forward) = self.lock().open.get_mut(&id) {
+            forward.input = None;
+        }
+    }
+
+    /// The client has closed a channel; russh has answered already.
+    pub(super) fn closed(&self, id: ChannelId) {
+        let mut state = self.lock();
+        let Some(forward) = state.open.get_mut(&id) else {
+            return;
+        };
+        forward.input = None;
+        match (&forward.untaken, forward.closed.take()) {
+            (None, Some(closed)) => {
+                let _already_done = closed.send(());
+            }
+            // No task has it; none will find it.
+            _ => {
+                state.open.remove(&id);
+            }
+        }
+    }
+
+    /// A number for something to listen at, unless it is listened at already.
+    pub(super) fn add_listener(&self, at: ListenAddress) -> Option<ListenerNumber> {
+        let mut state = self.lock();
+        if state.listeners.values().any(|other| *other == at) {
+            return None;
+        }
+        state.last_listener += 1;
+        let number = state.last_listener;
+        state.listeners.insert(number, at);
+        Some(number)
+    }
+
+    /// Port 0 turned out to be this one, by which the client will call it from now on.
+    pub(super) fn set_port(&self, number: ListenerNumber, allocated: u16) {
+        if let Some(ListenAddress::Tcp { port, .. }) = self.lock().listeners.get_mut(&number) {
+            *port = allocated.into();
+        }
+    }
+
+    /// Forgets a listener.
+    pub(super) fn remove_listener(&self, at: &ListenAddress) -> Option<ListenerNumber> {
+        let mut state = self.lock();
+        let number = state
+            .listeners
+            .iter()
+            .find(|(_, other)| *other == at)
+            .map(|(&number, _)| number)?;
+        state.listeners.remove(&number);
+        Some(number)
+    }
+
+    /// Whether the agent is listened for.
+    pub(super) fn has_agent(&self) -> bool {
+        self.lock()
+            .listeners
+            .values()
+            .any(|at| *at == ListenAddress::Agent)
+    }
+
+    /// The connection is gone, and all that is forwarded with it.
+    pub(super) fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        state.tasks.abort_all();
+        state.open.clear();
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut state = self.lock();
+        while state.tasks.try_join_next().is_some() {}
+        if !state.ended {
+            state.tasks.spawn(task);
+        }
+    }
+
+    /// Carries bytes both ways until both directions are done, or the client closes the channel.
+    async fn carry(
+        &self,
+        socket: Descriptor,
+        writer: ChannelWriteHalf<Msg>,
+        terms: &CarryTerms,
+        _room: OwnedSemaphorePermit,
+    ) {
+        let id = writer.id();
+        let taken = self
+            .lock()
+            .open
+            .get_mut(&id)
+            .and_then(|forward| forward.untaken.take());
+        // Closed by the client before we came to it.
+        let Some(Ends { queue, closed }) = taken else {
+            return;
+        };
+        let traffic = Arc::<Traffic>::default();
+        let handle = &terms.run.handle;
+        let mut input = Input::new(queue, handle.clone(), id, terms.run.window, traffic.clone());
+        let to_client = async {
+            let (channel, chunk) = (Arc::new(writer), terms.run.chunk);
+            Output {
+                channel,
+                kind: None,
+                chunk,
+                traffic: traffic.clone(),
+            }
+            .drain(&socket)
+            .await;
+            // A connection that is gone needs no word.
+            let _gone = handle.eof(id).await;
+        };
+        tokio::select! {
+            () = exchange(&mut input, &socket, to_client) => {
+                let _gone = handle.close(id).await;
+            }
+            _ = closed => {
+                // As sshd does: what was sent before is delivered. More does not come.
+                let _or_never = tokio::time::timeout(LINGER, input.copy_to(&socket)).await;
+            }
+        }
+        self.lock().open.remove(&id);
+        let (received, sent) = (traffic.received(), traffic.sent());
+        let closed = FromGate::ChannelClosed {
+            connection: terms.connection,
+            channel: id.into(),
+            received,
+            sent,
+        };
+        terms.gate.monitor.tell(closed).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs with the lock held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Forward {
+    fn new() -> Self {
+        let (input, queue) = mpsc::unbounded_channel();
+        let (tell_closed, closed) = oneshot::channel();
+        Self {
+            input: Some(input),
+            closed: Some(tell_closed),
+            untaken: Some(Ends { queue, closed }),
+        }
+    }
+}
+
+/// Both directions, until both are done: each may end before the other (a half-closed TCP
+/// connection).
+async fn exchange(input: &mut Input, socket: &Descriptor, to_client: impl Future<Output = ()>) {
+    tokio::pin!(to_client);
+    let mut drained = false;
+    loop {
+        tokio::select! {
+            () = &mut to_client, if !drained => drained = true,
+            _ended_or_failed = input.copy_to(socket) => break,
+        }
+    }
+    socket.finish_writing();
+    if !drained {
+        // A far end that takes no more may still have something to say.
+        tokio::select! {
+            () = &mut to_client => return,
+            () = input.discard() => {}
+        }
+        to_client.await;
+    }
+}
+
+async fn open_channel(
+    handle: &Handle,
+    listener: ListenAddress,
+    (port, originator): (u16, Option<SocketAddr>),
+) -> Result<russh::Channel<Msg>, russh::Error> {
+    match listener {
+        // The address as the client wrote it, by which it knows what it asked for; the port as it
+        // turned out.
+        ListenAddress::Tcp { host, .. } => {
+            let (from, from_port) = originator.map_or((String::new(), 0), |address| {
+                (
+                    address.ip().to_canonical().to_string(),
+                    address.port().into(),
+                )
+            });
+            handle
+                .channel_open_forwarded_tcpip(host, port.into(), from, from_port)
+                .await
+        }
+        ListenAddress::Unix { path } => handle.channel_open_forwarded_streamlocal(path).await,
+        ListenAddress::Agent => handle.channel_open_agent().await,
+    }
+}
+
+fn unusable(error: std::io::Error) -> ForwardFailure {
+    ForwardFailure::ConnectFailed(format!("the socket cannot be used: {error}"))
+}
+
+/// RFC 4254 §5.1: the reason, and words for the user.
+pub(super) fn refusal(failure: &ForwardFailure) -> ChannelOpenFailure {
+    let code = match failure {
+        ForwardFailure::Prohibited(_) => ChannelOpenFailure::AdministrativelyProhibited,
+        ForwardFailure::ConnectFailed(_) => ChannelOpenFailure::ConnectFailed,
+        ForwardFailure::Shortage(_) => ChannelOpenFailure::ResourceShortage,
+    }
+    .code();
+    ChannelOpenFailure::Other {
+        code,
+        reason: format!("bastion: {}", failure.sentence()),
+    }
+}

