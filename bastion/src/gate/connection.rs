@@ -107,16 +107,15 @@ async fn watch_over(
     let handle = running.handle();
     let mut draining = gate.draining.clone();
     let mut log_in = let_in.clone();
-    tokio::select! {
+    let parting = tokio::select! {
         ended = &mut running => return ended.map(|()| "closed"),
-        _ = log_in.wait_for(|&let_in| let_in) => {}
-        _ = draining.wait_for(Option::is_some) => return Ok("bastion is shutting down"),
-        () = sleep_until(until) => {
-            // Somebody may have been let in just now.
-            if !*let_in.borrow() {
-                return Ok("login grace time is over");
-            }
-        }
+        () = async { drop(log_in.wait_for(|&let_in| let_in).await) } => None,
+        _ = drain_begins(&mut draining) => Some("bastion is shutting down"),
+        // Somebody may have been let in just now.
+        () = sleep_until(until) => (!*let_in.borrow()).then_some("login grace time is over"),
+    };
+    if let Some(why) = parting {
+        return Ok(part_with(running, why).await);
     }
     let grace = tokio::select! {
         ended = &mut running => return ended.map(|()| "closed"),
@@ -129,10 +128,14 @@ async fn watch_over(
         ended = &mut running => return ended.map(|()| "closed"),
         () = tokio::time::sleep(grace) => {}
     }
-    say(&handle, "bastion is shutting down").await;
-    // Whether it was read or not, this is the end.
+    Ok(part_with(running, "bastion is shutting down").await)
+}
+
+/// Says why, and ends the connection, whether that was read or not.
+async fn part_with(running: RunningSession<ConnectionHandler>, why: &'static str) -> &'static str {
+    say(&running.handle(), why).await;
     let _read = tokio::time::timeout(LAST_WORDS, running).await;
-    Ok("bastion is shutting down")
+    why
 }
 
 /// Ready when a shutdown begins; what is left of the time then.

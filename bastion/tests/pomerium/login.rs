@@ -257,3 +257,28 @@ fn no_text_of_a_stranger_comes_between_the_parts() {
     );
     server.event("session_closed", |_| true);
 }
+
+#[test]
+fn whoever_does_not_log_in_is_told_that_the_time_is_over() {
+    let mut server = Server::start_with("login_grace_time = \"1s\"", &[]);
+    run(async {
+        let mut client = Client::connect(server.address, Options::pomerium())
+            .await
+            .unwrap();
+        client.request_service("ssh-userauth").await.unwrap();
+        let error = client.ended().await;
+        let disconnect = error.disconnect().unwrap_or_else(|| panic!("{error}"));
+        assert_eq!(disconnect.description, "login grace time is over");
+        // Whoever says nothing at all is just closed to.
+        let mut silent = tokio::net::TcpStream::connect(server.address)
+            .await
+            .unwrap();
+        tokio::io::copy(&mut silent, &mut tokio::io::sink())
+            .await
+            .unwrap();
+    });
+    for _ in 0..2 {
+        let closed = server.event("connection_closed", |_| true);
+        assert_eq!(closed["reason"], "login grace time is over");
+    }
+}
