@@ -1,11 +1,11 @@
 //! One connection, from accept to its end.
 
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::server::{Handle, RunningSession, run_stream_for_peer};
 use russh::Disconnect;
+use russh::server::{Handle, RunningSession, run_stream_for_peer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -26,11 +26,16 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) async fn serve(
     gate: Arc<Gate>,
     id: ConnectionId,
-    stream: TcpStream,
+    stream: net::TcpStream,
     peer: SocketAddr,
     logged_in: watch::Sender<bool>,
 ) {
-    gate.monitor.tell(FromGate::Opened { connection: id, peer }).await;
+    gate.monitor
+        .tell(FromGate::Opened {
+            connection: id,
+            peer,
+        })
+        .await;
     let traffic = Arc::<Traffic>::default();
     let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone()).await;
     let reason = match outcome {
@@ -38,19 +43,27 @@ pub(super) async fn serve(
         Err(error) => bounded(error.to_string()),
     };
     let (received, sent) = (traffic.received(), traffic.sent());
-    gate.monitor.tell(FromGate::Closed { connection: id, reason, received, sent }).await;
+    gate.monitor
+        .tell(FromGate::Closed {
+            connection: id,
+            reason,
+            received,
+            sent,
+        })
+        .await;
 }
 
 async fn run(
     gate: &Arc<Gate>,
     id: ConnectionId,
-    stream: TcpStream,
+    stream: net::TcpStream,
     peer: SocketAddr,
     logged_in: watch::Sender<bool>,
     traffic: Arc<Traffic>,
 ) -> Result<&'static str, ConnectionError> {
     let until = Instant::now() + gate.limits.login_grace_time;
     let io = |error| ConnectionError::Transport(russh::Error::IO(error));
+    let stream = TcpStream::from_std(stream).map_err(io)?;
     let local = stream.local_addr().map_err(io)?;
     stream.set_nodelay(true).map_err(io)?;
     socket::keep_alive(std::os::fd::AsFd::as_fd(&stream)).map_err(io)?;
@@ -67,6 +80,7 @@ async fn run(
         logged_in,
         state: State::Stranger,
         tries: 0,
+        offered: None,
         channels: channels.clone(),
         forwards: Forwards::default(),
     };
@@ -75,7 +89,9 @@ async fn run(
         gate.transports.choose(version)
     };
     let starting = run_stream_for_peer(gate.transports.initial(), choose, stream, handler);
-    let Ok(running) = timeout_at(until, starting).await else { return Ok("login grace time is over") };
+    let Ok(running) = timeout_at(until, starting).await else {
+        return Ok("login grace time is over");
+    };
     // `_end` ends the transport's own task when this function returns, however it returns.
     watch_over(gate, running?, &channels, let_in, until).await
 }

@@ -10,8 +10,9 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-/// Read ahead from the network: a packet of the usual size and the start of the next.
-const READ_AHEAD: usize = 34 * 1024;
+/// Read ahead from the network: a few packets of the usual size, so that not every one takes a
+/// system call. Memory that an idle connection never writes to is not there.
+const READ_AHEAD: usize = 120 * 1024;
 
 /// How many bytes went each way.
 #[derive(Default)]
@@ -39,7 +40,9 @@ impl Traffic {
 }
 
 /// Ends its stream when it is dropped, whatever that waits for.
-pub(super) struct StreamEnd(#[expect(dead_code, reason = "it is there to be dropped")] oneshot::Sender<()>);
+pub(super) struct StreamEnd(
+    #[expect(dead_code, reason = "it is there to be dropped")] oneshot::Sender<()>,
+);
 
 /// The stream that russh reads and writes.
 pub(super) struct CountedStream {
@@ -53,11 +56,21 @@ impl CountedStream {
     pub(super) fn new(stream: TcpStream, traffic: Arc<Traffic>) -> (Self, StreamEnd) {
         let (sender, end) = oneshot::channel();
         let inner = BufReader::with_capacity(READ_AHEAD, stream);
-        (Self { inner, traffic, end: Some(end) }, StreamEnd(sender))
+        (
+            Self {
+                inner,
+                traffic,
+                end: Some(end),
+            },
+            StreamEnd(sender),
+        )
     }
 
     fn check_end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let ended = self.end.as_mut().is_none_or(|end| Pin::new(end).poll(cx).is_ready());
+        let ended = self
+            .end
+            .as_mut()
+            .is_none_or(|end| Pin::new(end).poll(cx).is_ready());
         if ended {
             self.end = None;
             return Err(io::ErrorKind::ConnectionAborted.into());

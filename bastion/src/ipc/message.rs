@@ -22,7 +22,10 @@ const MAX_TEXT: usize = 1024;
 pub fn bounded(text: impl Into<String>) -> String {
     let mut text = text.into();
     if text.len() > MAX_TEXT {
-        let end = (0..=MAX_TEXT).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+        let end = (0..=MAX_TEXT)
+            .rev()
+            .find(|&end| text.is_char_boundary(end))
+            .unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }

@@ -9,8 +9,8 @@ mod link;
 mod message;
 
 pub use forward::{
-    Destination, ForwardAnswer, ForwardEvent, ForwardFailure, ForwardOrder, ListenAddress, ListenerNumber,
-    MAX_FORWARDS, MAX_LISTENERS, MAX_UNTAKEN,
+    Destination, ForwardAnswer, ForwardEvent, ForwardFailure, ForwardOrder, ListenAddress,
+    ListenerNumber, MAX_FORWARDS, MAX_LISTENERS, MAX_UNTAKEN,
 };
 pub use link::{Link, LinkError, MAX_MESSAGE, decode};
 pub use message::{

@@ -67,15 +67,24 @@ impl Accounts {
             let account = Account::by_name(name)?;
             if !as_root && account.uid != own.uid {
                 let (login, account) = (login.clone(), name.clone());
-                return Err(AccountsError::NotOurs { login, account, own: own.name });
+                return Err(AccountsError::NotOurs {
+                    login,
+                    account,
+                    own: own.name,
+                });
             }
             if account.is_root() && !config.permit_root_login {
-                return Err(AccountsError::Root { login: login.clone(), account: name.clone() });
+                return Err(AccountsError::Root {
+                    login: login.clone(),
+                    account: name.clone(),
+                });
             }
             by_name.insert(name.clone(), account);
         }
         let gate = match as_root {
-            true => Some(Account::by_name(&config.gate_user).or_else(|_| Account::by_name(NOBODY))?),
+            true => {
+                Some(Account::by_name(&config.gate_user).or_else(|_| Account::by_name(NOBODY))?)
+            }
             false => None,
         };
         if let Some(gate) = &gate
@@ -84,8 +93,15 @@ impl Accounts {
             return Err(AccountsError::GateUser(gate.name.clone()));
         }
         // An unprivileged process needs no group but its own.
-        let gate = gate.map(|account| Account { groups: vec![account.gid], ..account });
-        Ok(Self { by_name, gate, as_root })
+        let gate = gate.map(|account| Account {
+            groups: vec![account.gid],
+            ..account
+        });
+        Ok(Self {
+            by_name,
+            gate,
+            as_root,
+        })
     }
 
     /// Whom the gate becomes; nobody else where bastion was not started as root.

@@ -58,7 +58,14 @@ struct Running {
 
 impl Gate {
     pub(super) fn new(listeners: Vec<TcpListener>) -> Self {
-        Self { listeners, running: None, ended_at: None, has_served: false, failures: 0, last_line: None }
+        Self {
+            listeners,
+            running: None,
+            ended_at: None,
+            has_served: false,
+            failures: 0,
+            last_line: None,
+        }
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -76,10 +83,19 @@ impl Gate {
 
     /// Starts it, with what it needs to know.
     pub(super) fn start(&mut self, setup: GateSetup) -> Result<(), MonitorError> {
-        let failed = |source| MonitorError::System { what: "start the network process", source };
-        if !self.listeners.iter().all(|listener| socket::is_listening(listener.as_fd())) {
+        let failed = |source| MonitorError::System {
+            what: "start the network process",
+            source,
+        };
+        if !self
+            .listeners
+            .iter()
+            .all(|listener| socket::is_listening(listener.as_fd()))
+        {
             // A gate that was taken over can do that to a socket that it shares with us.
-            return Err(failed(std::io::Error::other("a listening socket has been shut down")));
+            return Err(failed(std::io::Error::other(
+                "a listening socket has been shut down",
+            )));
         }
         let (here, there) = socket::packet_pair().map_err(failed)?;
         let (stderr, its_stderr) = socket::pipe().map_err(failed)?;
@@ -134,7 +150,10 @@ impl Gate {
 
     /// The next message of the gate, if there is one.
     pub(super) fn receive(&mut self) -> Option<FromGate> {
-        let gate = self.running.as_mut().filter(|gate| gate.condemned.is_none())?;
+        let gate = self
+            .running
+            .as_mut()
+            .filter(|gate| gate.condemned.is_none())?;
         match gate.link.receive() {
             Ok((message, _)) => Some(message),
             Err(LinkError::NotNow) => None,
@@ -162,8 +181,12 @@ impl Gate {
     /// Asks the gate for a sign of life from time to time, and ends one that gives none, or that has
     /// closed the link and has not ended since.
     pub(super) fn watch(&mut self) {
-        let Some(gate) = &mut self.running else { return };
-        let late = gate.condemned.is_some_and(|at| at.elapsed() > RESTART_AFTER);
+        let Some(gate) = &mut self.running else {
+            return;
+        };
+        let late = gate
+            .condemned
+            .is_some_and(|at| at.elapsed() > RESTART_AFTER);
         if late || gate.heard.elapsed() > LONGEST_SILENCE {
             gate.condemn();
         } else if gate.ready && gate.asked.elapsed() > ASK_EVERY {
@@ -191,7 +214,10 @@ impl Gate {
         self.ended_at = Some(Instant::now());
         self.failures = if served { 0 } else { self.failures + 1 };
         match self.failures >= MAX_FAILURES && !self.has_served {
-            true => Err(self.last_line.take().unwrap_or_else(|| "it ends as soon as it is started".into())),
+            true => Err(self
+                .last_line
+                .take()
+                .unwrap_or_else(|| "it ends as soon as it is started".into())),
             false => Ok(()),
         }
     }
@@ -203,13 +229,19 @@ impl Gate {
     }
 
     pub(super) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let gate = self.running.as_ref().filter(|gate| gate.condemned.is_none());
+        let gate = self
+            .running
+            .as_ref()
+            .filter(|gate| gate.condemned.is_none());
         gate.into_iter().flat_map(Running::watched)
     }
 
     /// The addresses that it listens on, as they turned out (port 0).
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
     }
 }
 
@@ -259,7 +291,8 @@ pub(super) fn ensure_host_keys(folder: &Path) -> Result<Vec<Event>, MonitorError
     };
     make_folder(folder).map_err(|error| wrong(error.into()))?;
     make_folder(&folder.join(EMPTY_ROOT)).map_err(|error| wrong(error.into()))?;
-    let keys = keys::host_keys::ensure_host_keys(folder, "bastion").map_err(|error| wrong(error.into()))?;
+    let keys = keys::host_keys::ensure_host_keys(folder, "bastion")
+        .map_err(|error| wrong(error.into()))?;
     Ok(keys
         .into_iter()
         .map(|key| Event::HostKey {
@@ -276,7 +309,8 @@ pub(super) fn read_host_keys(folder: &Path) -> Result<Vec<HostKey>, MonitorError
         folder: folder.into(),
         source,
     };
-    let keys = keys::host_keys::ensure_host_keys(folder, "bastion").map_err(|error| wrong(error.into()))?;
+    let keys = keys::host_keys::ensure_host_keys(folder, "bastion")
+        .map_err(|error| wrong(error.into()))?;
     keys.into_iter()
         .map(|key| {
             let text = key.key.to_openssh(ssh_key::LineEnding::LF);
@@ -288,5 +322,8 @@ pub(super) fn read_host_keys(folder: &Path) -> Result<Vec<HostKey>, MonitorError
 /// Makes a folder for our eyes only, and its parents, where missing.
 fn make_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
 }

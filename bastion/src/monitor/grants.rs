@@ -84,7 +84,10 @@ impl Grants {
             .verdict
             .map_err(NotGranted::Refused)
             .and_then(|permissions| self.grant(request, permissions));
-        Outcome { verdict, certificate }
+        Outcome {
+            verdict,
+            certificate,
+        }
     }
 
     /// Once for a connection, once for a session identifier. Returns the account's name.
@@ -100,7 +103,11 @@ impl Grants {
             return Err(NotGranted::Replayed);
         }
         let account = permissions.account().to_owned();
-        let grant = Grant { permissions, peer: request.peer, local: request.local };
+        let grant = Grant {
+            permissions,
+            peer: request.peer,
+            local: request.local,
+        };
         self.by_connection.insert(request.connection, grant);
         Ok(account)
     }
@@ -151,7 +158,12 @@ impl From<&UserCertificate> for CertificateRecord {
             key: certificate.public_key().fingerprint(),
             key_id: bounded(certificate.key_id()),
             serial: certificate.serial(),
-            principals: certificate.valid_principals().iter().take(MAX_PRINCIPALS).map(|name| bounded(name.as_str())).collect(),
+            principals: certificate
+                .valid_principals()
+                .iter()
+                .take(MAX_PRINCIPALS)
+                .map(|name| bounded(name.as_str()))
+                .collect(),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, getsockopt, recv, sendmsg, setsockopt, socketpair, sockopt,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, getsockopt, recv, sendmsg,
+    setsockopt, socketpair, sockopt,
 };
 
 /// The most descriptors that one message carries.
@@ -14,7 +15,12 @@ pub const MAX_DESCRIPTORS: usize = 4;
 /// A connected pair of sequenced-packet sockets, close-on-exec and not blocking.
 pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
+    Ok(socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        flags,
+    )?)
 }
 
 /// Sends one message with its descriptors. `WouldBlock` when the peer's queue is full.
@@ -31,7 +37,13 @@ pub fn send(
     }
     let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let control = [ControlMessage::ScmRights(&raw)];
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(message)], &control, flags, None)?;
+    sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(message)],
+        &control,
+        flags,
+        None,
+    )?;
     Ok(())
 }
 
@@ -65,7 +77,10 @@ fn receive_with_descriptors(
 ) -> io::Result<(bool, Vec<OwnedFd>)> {
     // Room for all that one message can carry (SCM_MAX_FD, 253), in units that are aligned.
     let mut control = [0_u64; 160];
-    let mut part = libc::iovec { iov_base: message.as_mut_ptr().cast(), iov_len: message.len() };
+    let mut part = libc::iovec {
+        iov_base: message.as_mut_ptr().cast(),
+        iov_len: message.len(),
+    };
     // SAFETY: a msghdr of zeros is one without anything.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     header.msg_iov = &raw mut part;
@@ -83,10 +98,12 @@ fn receive_with_descriptors(
     let mut item = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
     while !item.is_null() {
         // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR return headers that lie within the buffer.
-        let (level, kind, length) = unsafe { ((*item).cmsg_level, (*item).cmsg_type, (*item).cmsg_len) };
+        let (level, kind, length) =
+            unsafe { ((*item).cmsg_level, (*item).cmsg_type, (*item).cmsg_len) };
         if (level, kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
             // SAFETY: as above; the data of SCM_RIGHTS are descriptors, as many as fit.
-            let (data, empty) = unsafe { (libc::CMSG_DATA(item).cast::<RawFd>(), libc::CMSG_LEN(0)) };
+            let (data, empty) =
+                unsafe { (libc::CMSG_DATA(item).cast::<RawFd>(), libc::CMSG_LEN(0)) };
             let count = length.saturating_sub(empty as usize) / size_of::<RawFd>();
             for index in 0..count {
                 // SAFETY: within the data; the kernel has just made it, and nothing else owns it.

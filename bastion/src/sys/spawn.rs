@@ -103,10 +103,19 @@ pub struct Program {
 impl Program {
     /// Starts it. Its process group has the number of its process.
     pub fn spawn(self) -> io::Result<Pid> {
-        let Self { file, arguments, environment, folder, stdio, terminal } = self;
+        let Self {
+            file,
+            arguments,
+            environment,
+            folder,
+            stdio,
+            terminal,
+        } = self;
         let mut arguments = arguments.into_iter();
         let mut command = Command::new(&file);
-        command.arg0(arguments.next().unwrap_or_else(|| file.into_os_string())).args(arguments);
+        command
+            .arg0(arguments.next().unwrap_or_else(|| file.into_os_string()))
+            .args(arguments);
         command.env_clear().envs(environment);
         let [input, output, error] = stdio;
         command.stdin(input).stdout(output).stderr(error);

@@ -22,7 +22,11 @@ fn standard_error_stays_apart() {
     let run = server.run("echo out; echo err >&2");
     assert_eq!(text(&run.stdout), "out\n");
     // What the account's own start-up files complain about comes before.
-    assert!(text(&run.stderr).ends_with("err\n"), "{}", text(&run.stderr));
+    assert!(
+        text(&run.stderr).ends_with("err\n"),
+        "{}",
+        text(&run.stderr)
+    );
 }
 
 #[test]
@@ -61,7 +65,9 @@ fn input_ends_where_the_client_ends_it() {
 fn output_is_complete_to_the_last_byte() {
     let server = Server::start();
     for length in [1, 4095, 65_536, 65_537, 3_000_001] {
-        let run = server.run(&format!("head -c {length} /dev/zero; echo -n end >&2; exit 5"));
+        let run = server.run(&format!(
+            "head -c {length} /dev/zero; echo -n end >&2; exit 5"
+        ));
         assert_eq!((run.stdout.len(), run.status.code()), (length, Some(5)));
         assert!(text(&run.stderr).ends_with("end"), "{}", text(&run.stderr));
     }

@@ -318,7 +318,11 @@ pub(crate) struct User {
 }
 
 impl User {
-    pub(crate) fn new(kind: KeyKind, ca: &PrivateKey, edit: impl FnOnce(&mut CertificateSpec)) -> Self {
+    pub(crate) fn new(
+        kind: KeyKind,
+        ca: &PrivateKey,
+        edit: impl FnOnce(&mut CertificateSpec),
+    ) -> Self {
         let private = generate(kind, "test user").unwrap();
         let mut spec = pomerium_spec("claw", now());
         edit(&mut spec);
