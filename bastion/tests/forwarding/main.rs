@@ -1,6 +1,5 @@
 //! Forwarding as its users meet it: the real binary, the real `ssh`, services and clients of ours.
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
-
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

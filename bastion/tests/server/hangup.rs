@@ -128,6 +128,8 @@ fn a_program_that_ignores_sighup_does_not_hold_its_connection() {
     ssh.wait().unwrap();
     server.event("session_closed", |_| true);
     // It has its pipes, and the gate has its own ends of them no longer.
-    wait_for("the gate's descriptors", || (descriptors(server.gate()) == before).then_some(()));
+    wait_for("the gate's descriptors", || {
+        (descriptors(server.gate()) == before).then_some(())
+    });
     signal(pid, "KILL");
 }
