@@ -142,6 +142,11 @@ impl Channels {
         Ok(())
     }
 
+    /// The connection is gone, and all channels with it; returns those that were open.
+    pub(super) fn end(&self) -> Vec<(ChannelId, Arc<Traffic>)> {
+        self.lock().drain().map(|(id, channel)| (id, channel.traffic.clone())).collect()
+    }
+
     /// Removes a closed channel. Not by its own task, which the removal ends, and which has
     /// nothing left to do.
     fn forget_soon(&self, id: ChannelId) {

@@ -32,11 +32,18 @@ pub(super) async fn serve(
 ) {
     gate.monitor.tell(FromGate::Opened { connection: id, peer }).await;
     let traffic = Arc::<Traffic>::default();
-    let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone()).await;
+    let (channels, forwards) = (Channels::default(), Forwards::default());
+    let open = (channels.clone(), forwards.clone());
+    let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone(), open).await;
     let reason = match outcome {
         Ok(how) => how.to_owned(),
         Err(error) => error.to_string(),
     };
+    // What is at the other end of them does not always go with the session: a service that was
+    // connected to, a program that stays in the background.
+    for (channel, traffic) in channels.end().into_iter().chain(forwards.end()) {
+        gate.monitor.tell(FromGate::channel_closed(id, channel.into(), &traffic)).await;
+    }
     let (received, sent) = (traffic.received(), traffic.sent());
     gate.monitor.tell(FromGate::Closed { connection: id, reason, received, sent }).await;
 }
@@ -48,6 +55,7 @@ async fn run(
     peer: SocketAddr,
     logged_in: watch::Sender<bool>,
     traffic: Arc<Traffic>,
+    (channels, forwards): (Channels, Forwards),
 ) -> Result<&'static str, ConnectionError> {
     let until = Instant::now() + gate.limits.login_grace_time;
     let io = |error| ConnectionError::Transport(russh::Error::IO(error));
@@ -66,8 +74,8 @@ async fn run(
         logged_in,
         state: State::Stranger,
         tries: 0,
-        channels: Channels::default(),
-        forwards: Forwards::default(),
+        channels,
+        forwards,
     };
     let choose = |_, version: &[u8]| {
         tell_client.send_replace(version.to_owned());

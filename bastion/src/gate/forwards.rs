@@ -50,6 +50,7 @@ struct Forward {
     closed: Option<oneshot::Sender<()>>,
     /// The other ends of both, until a task takes them.
     untaken: Option<Ends>,
+    traffic: Arc<Traffic>,
 }
 
 /// What the client does, as the task that carries the channel sees it.
@@ -202,12 +203,12 @@ impl Forwards {
         self.lock().listeners.values().any(|at| *at == ListenAddress::Agent)
     }
 
-    /// The connection is gone, and all that is forwarded with it.
-    pub(super) fn end(&self) {
+    /// The connection is gone, and all that is forwarded with it; returns what was open.
+    pub(super) fn end(&self) -> Vec<(ChannelId, Arc<Traffic>)> {
         let mut state = self.lock();
         state.ended = true;
         state.tasks.abort_all();
-        state.open.clear();
+        state.open.drain().map(|(id, forward)| (id, forward.traffic)).collect()
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -227,10 +228,7 @@ impl Forwards {
         _room: OwnedSemaphorePermit,
     ) {
         let id = writer.id();
-        let taken = self.lock().open.get_mut(&id).and_then(|forward| forward.untaken.take());
-        // Closed by the client before we came to it.
-        let Some(Ends { queue, closed }) = taken else { return };
-        let traffic = Arc::<Traffic>::default();
+        let Some((Ends { queue, closed }, traffic)) = self.take(id) else { return };
         let handle = &terms.run.handle;
         let mut input = Input::new(queue, handle.clone(), id, terms.run.window, traffic.clone());
         let to_client = async {
@@ -248,9 +246,15 @@ impl Forwards {
             }
         }
         self.lock().open.remove(&id);
-        let (received, sent) = (traffic.received(), traffic.sent());
-        let closed = FromGate::ChannelClosed { connection: terms.connection, channel: id.into(), received, sent };
+        let closed = FromGate::channel_closed(terms.connection, id.into(), &traffic);
         terms.gate.monitor.tell(closed).await;
+    }
+
+    /// A channel's ends; `None` where the client has closed it before we came to it.
+    fn take(&self, id: ChannelId) -> Option<(Ends, Arc<Traffic>)> {
+        let mut state = self.lock();
+        let forward = state.open.get_mut(&id)?;
+        Some((forward.untaken.take()?, forward.traffic.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -263,7 +267,8 @@ impl Forward {
     fn new() -> Self {
         let (input, queue) = mpsc::unbounded_channel();
         let (tell_closed, closed) = oneshot::channel();
-        Self { input: Some(input), closed: Some(tell_closed), untaken: Some(Ends { queue, closed }) }
+        let untaken = Some(Ends { queue, closed });
+        Self { input: Some(input), closed: Some(tell_closed), untaken, traffic: Arc::default() }
     }
 }
 

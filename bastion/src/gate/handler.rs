@@ -212,9 +212,7 @@ impl ConnectionHandler {
         let (gate, connection) = (self.gate.clone(), self.id);
         async move {
             let Some(traffic) = traffic else { return };
-            let (received, sent) = (traffic.received(), traffic.sent());
-            let closed = FromGate::ChannelClosed { connection, channel: id.into(), received, sent };
-            gate.monitor.tell(closed).await;
+            gate.monitor.tell(FromGate::channel_closed(connection, id.into(), &traffic)).await;
         }
     }
 }

@@ -10,6 +10,8 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use crate::ipc::{ChannelNumber, ConnectionId, FromGate};
+
 /// Read ahead from the network: a packet of the usual size and the start of the next.
 const READ_AHEAD: usize = 34 * 1024;
 
@@ -35,6 +37,13 @@ impl Traffic {
 
     pub(super) fn count_sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl FromGate {
+    /// That a channel is closed.
+    pub(super) fn channel_closed(connection: ConnectionId, channel: ChannelNumber, traffic: &Traffic) -> Self {
+        Self::ChannelClosed { connection, channel, received: traffic.received(), sent: traffic.sent() }
     }
 }
 
