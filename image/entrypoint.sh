@@ -17,6 +17,8 @@ DATA=${DATA:-/data}
 SEED=/usr/local/share/openclaw-gateway/openclaw.json
 # What earlier guides shipped as a password, for everybody to read.
 PLACEHOLDERS='["configure-gateway-token", "changeme-default-token", "configure-gateway-password"]'
+AS_CLAW=(setpriv --reuid=claw --regid=claw --init-groups --inh-caps=-all --no-new-privs
+    env HOME=/claw USER=claw LOGNAME=claw SHELL=/bin/bash)
 
 main() {
     case ${1:-serve} in
@@ -36,11 +38,6 @@ fail() {
     exit 1
 }
 
-as_claw() {
-    setpriv --reuid=claw --regid=claw --init-groups --inh-caps=-all --no-new-privs \
-        env HOME=/claw USER=claw LOGNAME=claw SHELL=/bin/bash "$@"
-}
-
 # ---- serve -----------------------------------------------------------------------------------
 
 serve() {
@@ -50,7 +47,7 @@ serve() {
     # What claw says to the log is marked as such: it cannot pass for a line of bastion's.
     exec {openclaw_log}> >(exec sed -u 's/^/openclaw: /')
     openclaw_marker=$!
-    as_claw "$0" configure || say "OpenClaw's configuration was not completed; going on with it as it is"
+    "${AS_CLAW[@]}" "$0" configure || say "OpenClaw's configuration was not completed; going on with it as it is"
     [[ -n $stopping ]] || start_gateway
     [[ -n $stopping ]] || start_bastion
     status=0
@@ -69,7 +66,7 @@ serve() {
 }
 
 start_gateway() {
-    as_claw openclaw gateway 1>&"$openclaw_log" 2>&1 {openclaw_log}>&- &
+    "${AS_CLAW[@]}" openclaw gateway 1>&"$openclaw_log" 2>&1 {openclaw_log}>&- &
     gateway=$!
     say "the gateway runs as process $gateway"
 }

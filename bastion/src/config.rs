@@ -182,8 +182,21 @@ impl Default for Config {
             gate_user: "bastion".into(),
             sandbox: Sandbox::default(),
             subsystem: BTreeMap::from([("sftp".into(), "internal-sftp".into())]),
-            accept_env: words(&["LANG", "LC_*", "COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "NO_COLOR"]),
-            pass_env: words(&["TZ", "OPENCLAW_*", "POMERIUM_CLUSTER_DOMAIN", "NODE_EXTRA_CA_CERTS", "NODE_OPTIONS"]),
+            accept_env: words(&[
+                "LANG",
+                "LC_*",
+                "COLORTERM",
+                "TERM_PROGRAM",
+                "TERM_PROGRAM_VERSION",
+                "NO_COLOR",
+            ]),
+            pass_env: words(&[
+                "TZ",
+                "OPENCLAW_*",
+                "POMERIUM_CLUSTER_DOMAIN",
+                "NODE_EXTRA_CA_CERTS",
+                "NODE_OPTIONS",
+            ]),
             set_env: BTreeMap::new(),
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
             no_new_privileges: false,
@@ -225,10 +238,14 @@ impl Config {
     }
 
     fn read(file: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|source| ConfigError::Unreadable { file: file.into(), source })?;
-        Self::parse(&text)
-            .map_err(|source| ConfigError::Malformed { file: file.into(), source: Box::new(source) })
+        let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable {
+            file: file.into(),
+            source,
+        })?;
+        Self::parse(&text).map_err(|source| ConfigError::Malformed {
+            file: file.into(),
+            source: Box::new(source),
+        })
     }
 
     /// The configuration that a file's text asks for.
@@ -237,7 +254,13 @@ impl Config {
     }
 
     fn apply(&mut self, overrides: Overrides) {
-        let Overrides { listen, trusted_user_ca_keys, state_dir, logins, log_format } = overrides;
+        let Overrides {
+            listen,
+            trusted_user_ca_keys,
+            state_dir,
+            logins,
+            log_format,
+        } = overrides;
         if !listen.is_empty() {
             self.listen = listen;
         }
@@ -258,19 +281,43 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         let unusable = |key, value: String, why| Err(ConfigError::Unusable { key, value, why });
         if self.listen.is_empty() {
-            return unusable("listen", "[]".into(), "name at least one address, such as \"0.0.0.0:22\"");
+            return unusable(
+                "listen",
+                "[]".into(),
+                "name at least one address, such as \"0.0.0.0:22\"",
+            );
         }
-        if let Some(name) = self.logins.keys().find(|name| name.is_empty() || name.contains('\0')) {
-            return unusable("logins", format!("{name:?}"), "a login name cannot be empty");
+        if let Some(name) = self
+            .logins
+            .keys()
+            .find(|name| name.is_empty() || name.contains('\0'))
+        {
+            return unusable(
+                "logins",
+                format!("{name:?}"),
+                "a login name cannot be empty",
+            );
         }
         if self.logins.is_empty() {
-            return unusable("logins", "{}".into(), "nobody could log in; name one, such as claw = \"claw\"");
+            return unusable(
+                "logins",
+                "{}".into(),
+                "nobody could log in; name one, such as claw = \"claw\"",
+            );
         }
-        if let Some(name) = self.set_env.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
+        if let Some(name) = self
+            .set_env
+            .keys()
+            .find(|name| name.is_empty() || name.contains(['=', '\0']))
+        {
             return unusable("set_env", format!("{name:?}"), "that is no variable's name");
         }
         if !(1 << 20..=16 << 30).contains(&self.rekey_limit) {
-            return unusable("rekey_limit", self.rekey_limit.to_string(), "give 1 MiB to 16 GiB, in bytes");
+            return unusable(
+                "rekey_limit",
+                self.rekey_limit.to_string(),
+                "give 1 MiB to 16 GiB, in bytes",
+            );
         }
         for (name, command) in &self.subsystem {
             let value = || format!("{{ {name} = {command:?} }}");
@@ -280,7 +327,11 @@ impl Config {
             if let Some(words) = sftp::internal_sftp(command)
                 && sftp::Options::try_parse_from(words).is_err()
             {
-                return unusable("subsystem", value(), "the options of internal-sftp are -R, -u UMASK and -d DIR");
+                return unusable(
+                    "subsystem",
+                    value(),
+                    "the options of internal-sftp are -R, -u UMASK and -d DIR",
+                );
             }
         }
         for (key, value) in [
@@ -339,7 +390,9 @@ fn octal<'de, D: serde::Deserializer<'de>>(input: D) -> Result<u16, D::Error> {
     let text = String::deserialize(input)?;
     match u16::from_str_radix(&text, 8) {
         Ok(mask) if mask <= 0o777 => Ok(mask),
-        _ => Err(serde::de::Error::custom(format!("\"{text}\" is not a umask; write \"0177\""))),
+        _ => Err(serde::de::Error::custom(format!(
+            "\"{text}\" is not a umask; write \"0177\""
+        ))),
     }
 }
 
@@ -347,7 +400,9 @@ fn octal<'de, D: serde::Deserializer<'de>>(input: D) -> Result<u16, D::Error> {
 fn duration<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(input)?;
     humantime::parse_duration(&text).map_err(|error| {
-        serde::de::Error::custom(format!("\"{text}\" is not a time ({error}); write \"30s\", \"2m\" or \"1h\""))
+        serde::de::Error::custom(format!(
+            "\"{text}\" is not a time ({error}); write \"30s\", \"2m\" or \"1h\""
+        ))
     })
 }
 
@@ -357,25 +412,39 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_the_default() {
-        assert_eq!(format!("{:?}", Config::parse("").unwrap()), format!("{:?}", Config::default()));
+        assert_eq!(
+            format!("{:?}", Config::parse("").unwrap()),
+            format!("{:?}", Config::default())
+        );
     }
 
     #[test]
     fn an_unknown_key_is_named() {
-        let error = Config::parse("listen_address = \"0.0.0.0:22\"").unwrap_err().to_string();
+        let error = Config::parse("listen_address = \"0.0.0.0:22\"")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("unknown field `listen_address`"), "{error}");
     }
 
     #[test]
     fn times_are_written_as_people_write_them() {
-        assert_eq!(Config::parse("login_grace_time = \"2m\"").unwrap().login_grace_time.as_secs(), 120);
-        let error = Config::parse("login_grace_time = \"soon\"").unwrap_err().to_string();
+        assert_eq!(
+            Config::parse("login_grace_time = \"2m\"")
+                .unwrap()
+                .login_grace_time
+                .as_secs(),
+            120
+        );
+        let error = Config::parse("login_grace_time = \"soon\"")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("\"soon\" is not a time"), "{error}");
     }
 
     #[test]
     fn a_subsystem_is_a_name_and_a_command() {
-        let config = Config::parse("subsystem = { sftp = \"/usr/lib/openssh/sftp-server -R\" }").unwrap();
+        let config =
+            Config::parse("subsystem = { sftp = \"/usr/lib/openssh/sftp-server -R\" }").unwrap();
         assert_eq!(config.subsystem["sftp"], "/usr/lib/openssh/sftp-server -R");
         assert!(config.check().is_ok());
         assert_eq!(Config::default().subsystem["sftp"], "internal-sftp");
@@ -387,29 +456,61 @@ mod tests {
         let config = Config::parse(text).unwrap();
         assert_eq!(config.stream_local_bind_mask, 0o111);
         assert_eq!(config.gateway_ports, GatewayPorts::ClientSpecified);
-        let error = Config::parse("deny_open = [\"169.254.169.254\"]").unwrap_err().to_string();
-        assert!(error.contains("deny_open") && error.contains("write host:port"), "{error}");
-        let error = Config::parse("stream_local_bind_mask = \"0999\"").unwrap_err().to_string();
+        let error = Config::parse("deny_open = [\"169.254.169.254\"]")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("deny_open") && error.contains("write host:port"),
+            "{error}"
+        );
+        let error = Config::parse("stream_local_bind_mask = \"0999\"")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("\"0999\" is not a umask"), "{error}");
     }
 
     #[test]
     fn the_command_line_wins() {
-        let overrides = Overrides { logins: vec![("a".into(), "b".into())], ..Overrides::default() };
+        let overrides = Overrides {
+            logins: vec![("a".into(), "b".into())],
+            ..Overrides::default()
+        };
         let config = Config::load(None, overrides).unwrap();
         assert_eq!(config.logins, BTreeMap::from([("a".into(), "b".into())]));
     }
 
     #[test]
     fn nonsense_is_refused_with_a_remedy() {
-        let mut config = Config { logins: BTreeMap::new(), ..Config::default() };
+        let mut config = Config {
+            logins: BTreeMap::new(),
+            ..Config::default()
+        };
         assert!(config.check().unwrap_err().to_string().contains("name one"));
         for command in ["", " ", "internal-sftp -P remove", "a\0b"] {
             let subsystem = BTreeMap::from([("sftp".into(), command.into())]);
-            config = Config { subsystem, ..Config::default() };
-            assert!(config.check().unwrap_err().to_string().starts_with("subsystem = "), "{command}");
+            config = Config {
+                subsystem,
+                ..Config::default()
+            };
+            assert!(
+                config
+                    .check()
+                    .unwrap_err()
+                    .to_string()
+                    .starts_with("subsystem = "),
+                "{command}"
+            );
         }
-        config = Config { max_sessions: 0, ..Config::default() };
-        assert!(config.check().unwrap_err().to_string().contains("max_sessions = 0"));
+        config = Config {
+            max_sessions: 0,
+            ..Config::default()
+        };
+        assert!(
+            config
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("max_sessions = 0")
+        );
     }
 }

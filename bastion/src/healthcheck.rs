@@ -17,9 +17,8 @@ const MAX_IDENTIFICATION: usize = 255;
 const MAX_LINES_BEFORE: usize = 16;
 /// No server's list of algorithms is longer than this.
 const MAX_PACKET: u32 = 35_000;
-/// SSH_MSG_KEXINIT, and what stands before its lists: the message's number and 16 random bytes.
+/// SSH_MSG_KEXINIT.
 const KEXINIT: u8 = 20;
-const BEFORE_LISTS: usize = 17;
 /// The longest status line of HTTP that is read.
 const MAX_STATUS_LINE: usize = 1024;
 
@@ -51,13 +50,21 @@ enum Why {
 /// Asks the SSH server that listens on `listen` for its algorithms.
 pub fn ssh(listen: SocketAddr, limit: Duration) -> Result<(), Unwell> {
     let address = reachable(listen);
-    let unwell = |why| Unwell { what: "SSH", address: address.to_string(), why };
+    let unwell = |why| Unwell {
+        what: "SSH",
+        address: address.to_string(),
+        why,
+    };
     ask_ssh(address, Deadline::after(limit)).map_err(unwell)
 }
 
 /// Asks a web server for a page; it is well if the answer is 200.
 pub fn http(url: &str, limit: Duration) -> Result<(), Unwell> {
-    let unwell = |why| Unwell { what: "HTTP", address: url.to_owned(), why };
+    let unwell = |why| Unwell {
+        what: "HTTP",
+        address: url.to_owned(),
+        why,
+    };
     ask_http(url, Deadline::after(limit)).map_err(unwell)
 }
 
@@ -84,14 +91,12 @@ fn ask_ssh(address: SocketAddr, deadline: Deadline) -> Result<(), Why> {
     if !line.starts_with("SSH-2.0-") {
         return Err(Why::NotSsh(line));
     }
-    let length = u32::from_be_bytes(server.bytes()?);
-    let [_padding] = server.bytes()?;
-    let start: [u8; BEFORE_LISTS] = server.bytes()?;
-    let first_list = u32::from_be_bytes(server.bytes()?);
-    let is_list = start.first() == Some(&KEXINIT) && (1..length).contains(&first_list);
-    match length <= MAX_PACKET && is_list {
-        true => Ok(()),
-        false => Err(Why::NoAlgorithms),
+    match server.packet()?.as_slice() {
+        // Its padding's length, its number, a cookie of 16 bytes, the length of the first list.
+        [_, KEXINIT, rest @ ..] if rest.get(16..20).is_some_and(|length| length != [0; 4]) => {
+            Ok(())
+        }
+        _ => Err(Why::NoAlgorithms),
     }
 }
 
@@ -102,10 +107,20 @@ fn ask_http(url: &str, deadline: Deadline) -> Result<(), Why> {
     if path.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(Why::Url);
     }
-    let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
-    let address = with_port.to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or(Why::Url)?;
+    let with_port = if host.contains(':') {
+        host.to_owned()
+    } else {
+        format!("{host}:80")
+    };
+    let address = with_port
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut all| all.next())
+        .ok_or(Why::Url)?;
     let mut server = Peer::connect(address, deadline)?;
-    server.write(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    server.write(
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
     let status = server.line(MAX_STATUS_LINE)?;
     let mut words = status.split(' ');
     match (words.next(), words.next()) {
@@ -125,7 +140,11 @@ impl Deadline {
 
     fn left(self) -> Result<Duration, Why> {
         let left = self.0.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(Why::TooSlow) } else { Ok(left) }
+        if left.is_zero() {
+            Err(Why::TooSlow)
+        } else {
+            Ok(left)
+        }
     }
 }
 
@@ -146,21 +165,37 @@ impl Peer {
         self.stream.write_all(bytes).map_err(in_time)
     }
 
-    /// So many bytes, one read at a time: there are few of them, and each may keep us waiting.
-    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Why> {
-        let mut bytes = [0; N];
-        for byte in &mut bytes {
+    /// Fills `bytes`. Any read may keep us waiting, so that each has no more than what is left.
+    fn read(&mut self, bytes: &mut [u8]) -> Result<(), Why> {
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             self.stream.set_read_timeout(Some(self.deadline.left()?))?;
-            self.stream.read_exact(std::slice::from_mut(byte)).map_err(in_time)?;
+            match self.stream.read(rest).map_err(in_time)? {
+                0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                read => filled += read,
+            }
         }
-        Ok(bytes)
+        Ok(())
+    }
+
+    /// A packet (RFC 4253 §6), whole, so that nothing unread is left when we go.
+    fn packet(&mut self) -> Result<Vec<u8>, Why> {
+        let mut length = [0; 4];
+        self.read(&mut length)?;
+        let length = u32::from_be_bytes(length);
+        let length = usize::try_from(length.min(MAX_PACKET)).unwrap_or(0);
+        let mut packet = vec![0; length];
+        self.read(&mut packet)?;
+        Ok(packet)
     }
 
     /// A line of at most `limit` bytes, without its end; what comes before the limit if it is longer.
     fn line(&mut self, limit: usize) -> Result<String, Why> {
         let mut line = Vec::new();
         while line.len() < limit {
-            match self.bytes()? {
+            let mut byte = [0];
+            self.read(&mut byte)?;
+            match byte {
                 [b'\n'] => break,
                 [byte] => line.push(byte),
             }
@@ -199,8 +234,15 @@ mod tests {
 
     fn kexinit() -> Vec<u8> {
         let lists: Vec<u8> = [b"\x00\x00\x00\x04kex1".as_slice(), &[0; 53]].concat();
-        let length = u32::try_from(1 + BEFORE_LISTS + lists.len() + 4).unwrap();
-        [length.to_be_bytes().as_slice(), &[4, KEXINIT], &[7; 16], &lists, &[0; 4]].concat()
+        let length = u32::try_from(1 + 1 + 16 + lists.len() + 4).unwrap();
+        [
+            length.to_be_bytes().as_slice(),
+            &[4, KEXINIT],
+            &[7; 16],
+            &lists,
+            &[0; 4],
+        ]
+        .concat()
     }
 
     #[test]
@@ -217,7 +259,7 @@ mod tests {
             (b"HTTP/1.1 400 Bad Request\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n".to_vec(), "is not SSH"),
             (b"SSH-1.5-old\r\n".to_vec(), "which is not SSH"),
             ([b"SSH-2.0-x\r\n".as_slice(), &[0; 64]].concat(), "no list of algorithms"),
-            ([b"SSH-2.0-x\r\n".as_slice(), &[255; 64]].concat(), "no list of algorithms"),
+            ([b"SSH-2.0-x\r\n".as_slice(), &[0, 0, 0, 30], &[7; 64]].concat(), "no list of algorithms"),
         ] {
             let error = ssh(server(answer), LIMIT).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
@@ -227,8 +269,15 @@ mod tests {
     #[test]
     fn waiting_has_a_limit() {
         let before = Instant::now();
-        for answer in ["", "SSH-2.0-x\r\n", "SSH-2.0-x\r\n\0\0"] {
-            let error = ssh(server(answer), Duration::from_millis(200)).unwrap_err().to_string();
+        for answer in [
+            b"".as_slice(),
+            b"SSH-2.0-x\r\n",
+            b"SSH-2.0-x\r\n\0\0",
+            b"SSH-2.0-x\r\n\xff\xff\xff\xff\x01",
+        ] {
+            let error = ssh(server(answer), Duration::from_millis(200))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains("not answered in time"), "{error}");
         }
         assert!(before.elapsed() < LIMIT);
@@ -256,8 +305,19 @@ mod tests {
             let error = http(&url(answer), LIMIT).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
-        for url in ["https://127.0.0.1/", "127.0.0.1", "http://", "http://127.0.0.1:1/a b"] {
-            assert!(http(url, LIMIT).unwrap_err().to_string().contains("no address"), "{url}");
+        for url in [
+            "https://127.0.0.1/",
+            "127.0.0.1",
+            "http://",
+            "http://127.0.0.1:1/a b",
+        ] {
+            assert!(
+                http(url, LIMIT)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("no address"),
+                "{url}"
+            );
         }
     }
 

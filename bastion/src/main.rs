@@ -82,8 +82,21 @@ fn login(text: &str) -> Result<(String, String), String> {
 
 impl Serve {
     fn load(self) -> anyhow::Result<Config> {
-        let Self { config, listen, trusted_user_ca_keys, state_dir, login, log_format } = self;
-        let overrides = Overrides { listen, trusted_user_ca_keys, state_dir, logins: login, log_format };
+        let Self {
+            config,
+            listen,
+            trusted_user_ca_keys,
+            state_dir,
+            login,
+            log_format,
+        } = self;
+        let overrides = Overrides {
+            listen,
+            trusted_user_ca_keys,
+            state_dir,
+            logins: login,
+            log_format,
+        };
         Ok(Config::load(config.as_deref(), overrides)?)
     }
 }
@@ -91,7 +104,9 @@ impl Serve {
 fn main() -> ExitCode {
     let CommandLine { command, serve } = CommandLine::parse();
     let outcome = match command {
-        None => serve.load().and_then(|config| Ok(bastion::monitor::run(config)?)),
+        None => serve
+            .load()
+            .and_then(|config| Ok(bastion::monitor::run(config)?)),
         Some(Command::CheckConfig(serve)) => check_config(serve),
         Some(Command::Healthcheck(whom)) => healthcheck(whom),
         Some(Command::Gate) => bastion::gate::run().map_err(Into::into),
@@ -115,7 +130,12 @@ fn check_config(serve: Serve) -> anyhow::Result<()> {
 }
 
 fn healthcheck(whom: Healthcheck) -> anyhow::Result<()> {
-    let Healthcheck { config, listen, http, timeout } = whom;
+    let Healthcheck {
+        config,
+        listen,
+        http,
+        timeout,
+    } = whom;
     let listen = match listen {
         Some(address) => vec![address],
         None => Config::load(config.as_deref(), Overrides::default())?.listen,

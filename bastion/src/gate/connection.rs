@@ -1,11 +1,11 @@
 //! One connection, from accept to its end.
 
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::server::{Handle, RunningSession, run_stream_for_peer};
 use russh::Disconnect;
+use russh::server::{Handle, RunningSession, run_stream_for_peer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -15,7 +15,7 @@ use super::channels::Channels;
 use super::forwards::Forwards;
 use super::handler::{ConnectionError, ConnectionHandler, State};
 use super::stream::{CountedStream, Traffic};
-use crate::ipc::{ConnectionId, FromGate};
+use crate::ipc::{ConnectionId, FromGate, bounded};
 use crate::sys::socket;
 
 /// How long a client may take to read our last words.
@@ -26,32 +26,45 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) async fn serve(
     gate: Arc<Gate>,
     id: ConnectionId,
-    stream: TcpStream,
+    stream: net::TcpStream,
     peer: SocketAddr,
     logged_in: watch::Sender<bool>,
 ) {
-    gate.monitor.tell(FromGate::Opened { connection: id, peer }).await;
+    gate.monitor
+        .tell(FromGate::Opened {
+            connection: id,
+            peer,
+        })
+        .await;
     let traffic = Arc::<Traffic>::default();
     let (channels, forwards) = (Channels::default(), Forwards::default());
     let open = (channels.clone(), forwards.clone());
     let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone(), open).await;
     let reason = match outcome {
         Ok(how) => how.to_owned(),
-        Err(error) => error.to_string(),
+        Err(error) => bounded(error.to_string()),
     };
     // What is at the other end of them does not always go with the session: a service that was
     // connected to, a program that stays in the background.
     for (channel, traffic) in channels.end().into_iter().chain(forwards.end()) {
-        gate.monitor.tell(FromGate::channel_closed(id, channel.into(), &traffic)).await;
+        let closed = FromGate::channel_closed(id, channel.into(), &traffic);
+        gate.monitor.tell(closed).await;
     }
     let (received, sent) = (traffic.received(), traffic.sent());
-    gate.monitor.tell(FromGate::Closed { connection: id, reason, received, sent }).await;
+    gate.monitor
+        .tell(FromGate::Closed {
+            connection: id,
+            reason,
+            received,
+            sent,
+        })
+        .await;
 }
 
 async fn run(
     gate: &Arc<Gate>,
     id: ConnectionId,
-    stream: TcpStream,
+    stream: net::TcpStream,
     peer: SocketAddr,
     logged_in: watch::Sender<bool>,
     traffic: Arc<Traffic>,
@@ -59,6 +72,7 @@ async fn run(
 ) -> Result<&'static str, ConnectionError> {
     let until = Instant::now() + gate.limits.login_grace_time;
     let io = |error| ConnectionError::Transport(russh::Error::IO(error));
+    let stream = TcpStream::from_std(stream).map_err(io)?;
     let local = stream.local_addr().map_err(io)?;
     stream.set_nodelay(true).map_err(io)?;
     socket::keep_alive(std::os::fd::AsFd::as_fd(&stream)).map_err(io)?;
@@ -74,7 +88,8 @@ async fn run(
         logged_in,
         state: State::Stranger,
         tries: 0,
-        channels,
+        offered: None,
+        channels: channels.clone(),
         forwards,
     };
     let choose = |_, version: &[u8]| {
@@ -82,49 +97,61 @@ async fn run(
         gate.transports.choose(version)
     };
     let starting = run_stream_for_peer(gate.transports.initial(), choose, stream, handler);
-    let Ok(running) = timeout_at(until, starting).await else { return Ok("login grace time is over") };
+    let Ok(running) = timeout_at(until, starting).await else {
+        return Ok("login grace time is over");
+    };
     // `_end` ends the transport's own task when this function returns, however it returns.
-    watch_over(gate, running?, let_in, until).await
+    watch_over(gate, running?, &channels, let_in, until).await
 }
 
 /// Waits for the connection's end, or brings it about.
 async fn watch_over(
     gate: &Gate,
     mut running: RunningSession<ConnectionHandler>,
+    channels: &Channels,
     let_in: watch::Receiver<bool>,
     until: Instant,
 ) -> Result<&'static str, ConnectionError> {
     let handle = running.handle();
     let mut draining = gate.draining.clone();
     let mut log_in = let_in.clone();
+    let parting = tokio::select! {
+        ended = &mut running => return ended.map(|()| "closed"),
+        () = async { drop(log_in.wait_for(|&let_in| let_in).await) } => None,
+        _ = drain_begins(&mut draining) => Some("bastion is shutting down"),
+        // Somebody may have been let in just now.
+        () = sleep_until(until) => (!*let_in.borrow()).then_some("login grace time is over"),
+    };
+    if let Some(why) = parting {
+        return Ok(part_with(running, why).await);
+    }
+    let grace = tokio::select! {
+        ended = &mut running => return ended.map(|()| "closed"),
+        grace = drain_begins(&mut draining) => grace,
+    };
+    if !grace.is_zero() {
+        channels.announce(&handle, grace).await;
+    }
     tokio::select! {
         ended = &mut running => return ended.map(|()| "closed"),
-        _ = log_in.wait_for(|&let_in| let_in) => {}
-        () = sleep_until(until) => {
-            // Somebody may have been let in just now.
-            if !*let_in.borrow() {
-                return Ok("login grace time is over");
-            }
-        }
+        () = tokio::time::sleep(grace) => {}
     }
-    tokio::select! {
-        ended = &mut running => ended.map(|()| "closed"),
-        () = drained(&mut draining) => {
-            say(&handle, "bastion is shutting down").await;
-            // Whether it was read or not, this is the end.
-            let _read = tokio::time::timeout(LAST_WORDS, running).await;
-            Ok("bastion is shutting down")
-        }
-    }
+    Ok(part_with(running, "bastion is shutting down").await)
 }
 
-/// Ready when the grace time of a shutdown is over.
-async fn drained(draining: &mut watch::Receiver<Option<Duration>>) {
-    let grace = match draining.wait_for(Option::is_some).await {
+/// Says why, and ends the connection, whether that was read or not.
+async fn part_with(running: RunningSession<ConnectionHandler>, why: &'static str) -> &'static str {
+    say(&running.handle(), why).await;
+    let _read = tokio::time::timeout(LAST_WORDS, running).await;
+    why
+}
+
+/// Ready when a shutdown begins; what is left of the time then.
+async fn drain_begins(draining: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    match draining.wait_for(Option::is_some).await {
         Ok(grace) => grace.unwrap_or_default(),
         Err(_) => Duration::ZERO,
-    };
-    tokio::time::sleep(grace).await;
+    }
 }
 
 async fn say(handle: &Handle, text: &str) {

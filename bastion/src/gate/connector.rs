@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::link::AsyncLink;
 use crate::ipc::{
-    ChannelNumber, Destination, ForwardAnswer, ForwardFailure, ForwardOrder, FromSession, ListenAddress,
-    ListenerNumber, MAX_UNTAKEN, ToSession,
+    ChannelNumber, Destination, ForwardAnswer, ForwardFailure, ForwardOrder, FromSession,
+    ListenAddress, ListenerNumber, MAX_UNTAKEN, ToSession,
 };
 
 /// How long the session may take to connect: its own limit, and some more.
@@ -44,9 +44,18 @@ struct Waiting {
 
 impl Connector {
     /// With the accepted connections, as they come.
-    pub(super) fn new(link: &Arc<AsyncLink<ToSession, FromSession>>) -> (Self, mpsc::Receiver<Accepted>) {
+    pub(super) fn new(
+        link: &Arc<AsyncLink<ToSession, FromSession>>,
+    ) -> (Self, mpsc::Receiver<Accepted>) {
         let (accepted, incoming) = mpsc::channel(MAX_UNTAKEN);
-        (Self { link: Arc::downgrade(link), waiting: Arc::default(), accepted }, incoming)
+        (
+            Self {
+                link: Arc::downgrade(link),
+                waiting: Arc::default(),
+                accepted,
+            },
+            incoming,
+        )
     }
 
     /// Connects, for a channel.
@@ -69,12 +78,15 @@ impl Connector {
         listener: ListenerNumber,
         at: ListenAddress,
     ) -> Result<u16, ForwardFailure> {
-        self.ask_listener(listener, ForwardOrder::Listen { listener, at }).await
+        self.ask_listener(listener, ForwardOrder::Listen { listener, at })
+            .await
     }
 
     /// Listens no more.
     pub(super) async fn cancel(&self, listener: ListenerNumber) -> Result<(), ForwardFailure> {
-        self.ask_listener(listener, ForwardOrder::CancelListen { listener }).await.map(drop)
+        self.ask_listener(listener, ForwardOrder::CancelListen { listener })
+            .await
+            .map(drop)
     }
 
     /// An accepted connection has been dealt with.
@@ -91,30 +103,58 @@ impl Connector {
         match answer {
             ForwardAnswer::Connected { channel } => {
                 let socket = descriptors.next().ok_or_else(no_socket);
-                let _gone = waiting.connecting.remove(&channel).map(|asker| asker.send(socket));
+                let _gone = waiting
+                    .connecting
+                    .remove(&channel)
+                    .map(|asker| asker.send(socket));
             }
             ForwardAnswer::NotConnected { channel, failure } => {
-                let _gone = waiting.connecting.remove(&channel).map(|asker| asker.send(Err(failure)));
+                let _gone = waiting
+                    .connecting
+                    .remove(&channel)
+                    .map(|asker| asker.send(Err(failure)));
             }
             ForwardAnswer::Listening { listener, port } => {
-                let _gone = waiting.listening.remove(&listener).map(|asker| asker.send(Ok(port)));
+                let _gone = waiting
+                    .listening
+                    .remove(&listener)
+                    .map(|asker| asker.send(Ok(port)));
             }
             ForwardAnswer::NotListening { listener, failure } => {
-                let _gone = waiting.listening.remove(&listener).map(|asker| asker.send(Err(failure)));
+                let _gone = waiting
+                    .listening
+                    .remove(&listener)
+                    .map(|asker| asker.send(Err(failure)));
             }
             ForwardAnswer::Cancelled { listener } => {
-                let _gone = waiting.listening.remove(&listener).map(|asker| asker.send(Ok(0)));
+                let _gone = waiting
+                    .listening
+                    .remove(&listener)
+                    .map(|asker| asker.send(Ok(0)));
             }
-            ForwardAnswer::Accepted { listener, port, originator } => {
+            ForwardAnswer::Accepted {
+                listener,
+                port,
+                originator,
+            } => {
                 if let Some(socket) = descriptors.next() {
                     // A session that sends more than it may loses what is too much.
-                    let _full = self.accepted.try_send(Accepted { listener, port, socket, originator });
+                    let _full = self.accepted.try_send(Accepted {
+                        listener,
+                        port,
+                        socket,
+                        originator,
+                    });
                 }
             }
         }
     }
 
-    async fn ask_listener(&self, listener: ListenerNumber, order: ForwardOrder) -> Result<u16, ForwardFailure> {
+    async fn ask_listener(
+        &self,
+        listener: ListenerNumber,
+        order: ForwardOrder,
+    ) -> Result<u16, ForwardFailure> {
         let (answer, answered) = oneshot::channel();
         self.lock().listening.insert(listener, answer);
         let outcome = self.ask(order, answered, LISTEN_PATIENCE).await;

@@ -18,7 +18,12 @@ const MAX_ADDRESS: usize = 4096;
 impl ConnectionHandler {
     pub(super) fn carry_terms(&self, handle: Handle, connector: Connector) -> CarryTerms {
         let (run, gate) = (self.run_terms(handle), self.gate.clone());
-        CarryTerms { run, connector, gate, connection: self.id }
+        CarryTerms {
+            run,
+            connector,
+            gate,
+            connection: self.id,
+        }
     }
 
     /// direct-tcpip and direct-streamlocal@openssh.com: connects, and then answers.
@@ -44,7 +49,9 @@ impl ConnectionHandler {
     /// tcpip-forward and streamlocal-forward@openssh.com. Returns the port.
     pub(super) async fn listen(&mut self, at: ListenAddress, handle: Handle) -> Option<u16> {
         let length = match &at {
-            ListenAddress::Tcp { host: text, .. } | ListenAddress::Unix { path: text } => text.len(),
+            ListenAddress::Tcp { host: text, .. } | ListenAddress::Unix { path: text } => {
+                text.len()
+            }
             ListenAddress::Agent => 0,
         };
         let connector = self.connector_for(length, handle).await.ok()?;
@@ -60,8 +67,12 @@ impl ConnectionHandler {
         if self.open_session(handle).await.is_err() {
             return false;
         }
-        let Some(connector) = self.session().map(|session| session.connector()) else { return false };
-        self.listen_by(&connector, ListenAddress::Agent).await.is_some()
+        let Some(connector) = self.session().map(|session| session.connector()) else {
+            return false;
+        };
+        self.listen_by(&connector, ListenAddress::Agent)
+            .await
+            .is_some()
     }
 
     async fn listen_by(&self, connector: &Connector, at: ListenAddress) -> Option<u16> {
@@ -81,25 +92,36 @@ impl ConnectionHandler {
     /// cancel-tcpip-forward and cancel-streamlocal-forward@openssh.com. Connections that were
     /// accepted before go on.
     pub(super) async fn cancel_listen(&mut self, at: &ListenAddress) -> bool {
-        let (Some(session), Some(number)) = (self.session(), self.forwards.remove_listener(at)) else {
+        let (Some(session), Some(number)) = (self.session(), self.forwards.remove_listener(at))
+        else {
             return false;
         };
         session.connector().cancel(number).await.is_ok()
     }
 
     /// The session's connector, if the user may forward at all.
-    async fn connector_for(&mut self, length: usize, handle: Handle) -> Result<Connector, ForwardFailure> {
+    async fn connector_for(
+        &mut self,
+        length: usize,
+        handle: Handle,
+    ) -> Result<Connector, ForwardFailure> {
         let permitted = matches!(&self.state, State::LoggedIn { permissions, .. } if permissions.port_forwarding());
         if !permitted {
             let why = "neither certificate nor configuration permit forwarding";
             return Err(ForwardFailure::Prohibited(why.into()));
         }
         if length > MAX_ADDRESS {
-            return Err(ForwardFailure::ConnectFailed("the address is too long".into()));
+            return Err(ForwardFailure::ConnectFailed(
+                "the address is too long".into(),
+            ));
         }
-        self.open_session(handle).await.map_err(ForwardFailure::ConnectFailed)?;
+        self.open_session(handle)
+            .await
+            .map_err(ForwardFailure::ConnectFailed)?;
         let none = || ForwardFailure::ConnectFailed("there is no session".into());
-        self.session().map(|session| session.connector()).ok_or_else(none)
+        self.session()
+            .map(|session| session.connector())
+            .ok_or_else(none)
     }
 }
 

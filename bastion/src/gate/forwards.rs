@@ -15,10 +15,11 @@ use tokio::task::JoinSet;
 use super::Gate;
 use super::channels::RunTerms;
 use super::connector::{Accepted, Connector};
-use super::pump::{self, Descriptor, Input};
+use super::pump::{Descriptor, Input, Output};
 use super::stream::Traffic;
 use crate::ipc::{
-    ConnectionId, Destination, ForwardFailure, FromGate, ListenAddress, ListenerNumber, MAX_FORWARDS,
+    ConnectionId, Destination, ForwardFailure, FromGate, ListenAddress, ListenerNumber,
+    MAX_FORWARDS,
 };
 
 /// How long a far end may take to read what a client has sent before it closed the channel.
@@ -70,7 +71,10 @@ pub(super) struct CarryTerms {
 
 impl Default for Forwards {
     fn default() -> Self {
-        Self { state: Arc::default(), room: Arc::new(Semaphore::new(MAX_FORWARDS)) }
+        Self {
+            state: Arc::default(),
+            room: Arc::new(Semaphore::new(MAX_FORWARDS)),
+        }
     }
 }
 
@@ -83,12 +87,15 @@ impl Forwards {
         reply: ChannelOpenHandle,
         terms: CarryTerms,
     ) -> Result<(), ChannelOpenHandle> {
-        let Ok(room) = self.room.clone().try_acquire_owned() else { return Err(reply) };
+        let Ok(room) = self.room.clone().try_acquire_owned() else {
+            return Err(reply);
+        };
         let forwards = self.clone();
         self.spawn(async move {
             let id = writer.id();
             let connected = terms.connector.connect(id.into(), to).await;
-            let socket = connected.and_then(|socket| Descriptor::to_exchange(socket).map_err(unusable));
+            let socket =
+                connected.and_then(|socket| Descriptor::to_exchange(socket).map_err(unusable));
             match socket {
                 Ok(socket) => {
                     // Before the client knows of it: what it sends has to go somewhere.
@@ -108,14 +115,21 @@ impl Forwards {
         self.spawn(async move {
             // While there is no room for more, nothing is taken, and the session accepts nothing.
             while let Some(one) = accepted.recv().await {
-                let Ok(room) = forwards.room.clone().acquire_owned().await else { return };
+                let Ok(room) = forwards.room.clone().acquire_owned().await else {
+                    return;
+                };
                 let (terms, this) = (terms.clone(), forwards.clone());
                 forwards.spawn(async move { this.open_forwarded(one, terms, room).await });
             }
         });
     }
 
-    async fn open_forwarded(&self, accepted: Accepted, terms: CarryTerms, room: OwnedSemaphorePermit) {
+    async fn open_forwarded(
+        &self,
+        accepted: Accepted,
+        terms: CarryTerms,
+        room: OwnedSemaphorePermit,
+    ) {
         let listener = self.lock().listeners.get(&accepted.listener).cloned();
         let opened = match (listener, Descriptor::to_exchange(accepted.socket)) {
             (Some(listener), Ok(socket)) => {
@@ -142,9 +156,18 @@ impl Forwards {
     }
 
     /// Bytes from the client. What nobody wants is dropped.
-    pub(super) fn input(&self, id: ChannelId, data: &[u8]) {
-        if let Some(input) = self.lock().open.get(&id).and_then(|forward| forward.input.as_ref()) {
-            let _not_wanted = input.send(Bytes::copy_from_slice(data));
+    pub(super) fn input(&self, id: ChannelId, data: Bytes) {
+        // No data takes nothing off the window, and so must not be queued.
+        if data.is_empty() {
+            return;
+        }
+        if let Some(input) = self
+            .lock()
+            .open
+            .get(&id)
+            .and_then(|forward| forward.input.as_ref())
+        {
+            let _not_wanted = input.send(data);
         }
     }
 
@@ -158,7 +181,9 @@ impl Forwards {
     /// The client has closed a channel; russh has answered already.
     pub(super) fn closed(&self, id: ChannelId) {
         let mut state = self.lock();
-        let Some(forward) = state.open.get_mut(&id) else { return };
+        let Some(forward) = state.open.get_mut(&id) else {
+            return;
+        };
         forward.input = None;
         match (&forward.untaken, forward.closed.take()) {
             (None, Some(closed)) => {
@@ -193,14 +218,21 @@ impl Forwards {
     /// Forgets a listener.
     pub(super) fn remove_listener(&self, at: &ListenAddress) -> Option<ListenerNumber> {
         let mut state = self.lock();
-        let number = state.listeners.iter().find(|(_, other)| *other == at).map(|(&number, _)| number)?;
+        let number = state
+            .listeners
+            .iter()
+            .find(|(_, other)| *other == at)
+            .map(|(&number, _)| number)?;
         state.listeners.remove(&number);
         Some(number)
     }
 
     /// Whether the agent is listened for.
     pub(super) fn has_agent(&self) -> bool {
-        self.lock().listeners.values().any(|at| *at == ListenAddress::Agent)
+        self.lock()
+            .listeners
+            .values()
+            .any(|at| *at == ListenAddress::Agent)
     }
 
     /// The connection is gone, and all that is forwarded with it; returns what was open.
@@ -208,7 +240,10 @@ impl Forwards {
         let mut state = self.lock();
         state.ended = true;
         state.tasks.abort_all();
-        state.open.drain().map(|(id, forward)| (id, forward.traffic)).collect()
+        let open = std::mem::take(&mut state.open);
+        open.into_iter()
+            .map(|(id, forward)| (id, forward.traffic))
+            .collect()
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -228,11 +263,21 @@ impl Forwards {
         _room: OwnedSemaphorePermit,
     ) {
         let id = writer.id();
-        let Some((Ends { queue, closed }, traffic)) = self.take(id) else { return };
+        let Some((Ends { queue, closed }, traffic)) = self.take(id) else {
+            return;
+        };
         let handle = &terms.run.handle;
         let mut input = Input::new(queue, handle.clone(), id, terms.run.window, traffic.clone());
         let to_client = async {
-            pump::drain(&socket, writer.make_writer(), terms.run.chunk, traffic.clone()).await;
+            let (channel, chunk) = (Arc::new(writer), terms.run.chunk);
+            Output {
+                channel,
+                kind: None,
+                chunk,
+                traffic: traffic.clone(),
+            }
+            .drain(&socket)
+            .await;
             // A connection that is gone needs no word.
             let _gone = handle.eof(id).await;
         };
@@ -267,8 +312,12 @@ impl Forward {
     fn new() -> Self {
         let (input, queue) = mpsc::unbounded_channel();
         let (tell_closed, closed) = oneshot::channel();
-        let untaken = Some(Ends { queue, closed });
-        Self { input: Some(input), closed: Some(tell_closed), untaken, traffic: Arc::default() }
+        Self {
+            input: Some(input),
+            closed: Some(tell_closed),
+            untaken: Some(Ends { queue, closed }),
+            traffic: Arc::default(),
+        }
     }
 }
 
@@ -304,9 +353,14 @@ async fn open_channel(
         // turned out.
         ListenAddress::Tcp { host, .. } => {
             let (from, from_port) = originator.map_or((String::new(), 0), |address| {
-                (address.ip().to_canonical().to_string(), address.port().into())
+                (
+                    address.ip().to_canonical().to_string(),
+                    address.port().into(),
+                )
             });
-            handle.channel_open_forwarded_tcpip(host, port.into(), from, from_port).await
+            handle
+                .channel_open_forwarded_tcpip(host, port.into(), from, from_port)
+                .await
         }
         ListenAddress::Unix { path } => handle.channel_open_forwarded_streamlocal(path).await,
         ListenAddress::Agent => handle.channel_open_agent().await,
@@ -325,5 +379,8 @@ pub(super) fn refusal(failure: &ForwardFailure) -> ChannelOpenFailure {
         ForwardFailure::Shortage(_) => ChannelOpenFailure::ResourceShortage,
     }
     .code();
-    ChannelOpenFailure::Other { code, reason: format!("bastion: {}", failure.sentence()) }
+    ChannelOpenFailure::Other {
+        code,
+        reason: format!("bastion: {}", failure.sentence()),
+    }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use russh::server::{
     Auth, CertificateRequest, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer,
     Session as Transport,
@@ -16,9 +17,12 @@ use super::forwards::Forwards;
 use super::session::Session;
 use super::{Gate, transport};
 use crate::ipc::{
-    ConnectionId, Destination, FromGate, GrantRequest, ListenAddress, Program, PtyRequest, RefusalRecord, ToSession, Verdict,
+    ConnectionId, Destination, FromGate, GrantRequest, ListenAddress, Program, PtyRequest,
+    RefusalRecord, ToSession, Verdict, bounded,
 };
-use crate::policy::{self, AuthRequest, Decision, LoginRequest, Permissions, Proof, UserCertificate};
+use crate::policy::{
+    self, AuthRequest, Decision, LoginRequest, Permissions, Proof, UserCertificate,
+};
 use crate::sys::pty::WindowSize;
 
 /// The most variables that a client may ask to be set on a channel before its program starts.
@@ -50,6 +54,8 @@ pub(super) struct ConnectionHandler {
     pub(super) logged_in: watch::Sender<bool>,
     pub(super) state: State,
     pub(super) tries: u32,
+    /// The certificate that was last asked about, to be signed for next.
+    pub(super) offered: Option<UserCertificate>,
     pub(super) channels: Channels,
     pub(super) forwards: Forwards,
 }
@@ -60,7 +66,10 @@ pub(super) enum State {
     /// Not yet.
     Stranger,
     /// Yes; and the session process, once there was a channel to need it.
-    LoggedIn { permissions: Box<Permissions>, session: Option<Session> },
+    LoggedIn {
+        permissions: Box<Permissions>,
+        session: Option<Session>,
+    },
 }
 
 impl ConnectionHandler {
@@ -72,32 +81,46 @@ impl ConnectionHandler {
 
     /// A query whether a certificate would do. Those whose authority is trusted may sign, so that
     /// their holders can be told what else is wrong.
-    fn would_do(&self, login_name: &str, certificate: &[u8]) -> bool {
-        let Ok(certificate) = UserCertificate::parse(certificate) else { return false };
+    fn would_do(&mut self, login_name: &str, certificate: &[u8]) -> bool {
+        let Ok(certificate) = UserCertificate::parse(certificate) else {
+            return false;
+        };
         let request = AuthRequest {
             login_name,
             source: self.peer.ip(),
             now: now(),
             security_key: None,
         };
-        match policy::authorize(&certificate, &request, &self.gate.rules()) {
+        let would_do = match policy::authorize(&certificate, &request, &self.gate.rules()) {
             Ok(_) => true,
             Err(refusal) => refusal.disclosed().is_some(),
-        }
+        };
+        self.offered = would_do.then_some(certificate);
+        would_do
     }
 
     /// A signed request: decided here, and again by the monitor.
     async fn log_in(&mut self, login_name: &str, certificate: &[u8], proof: Proof) -> Auth {
-        let request =
-            LoginRequest { login_name, source: self.peer.ip(), certificate, proof: &proof };
-        let Decision { certificate: parsed, verdict } =
-            policy::decide(&request, now(), &self.gate.rules());
+        let request = LoginRequest {
+            login_name,
+            source: self.peer.ip(),
+            certificate,
+            proof: &proof,
+        };
+        let Decision {
+            certificate: parsed,
+            verdict,
+        } = policy::decide_on_offered(self.offered.take(), &request, now(), &self.gate.rules());
         let permissions = match verdict {
             Ok(permissions) => permissions,
             Err(refusal) => {
                 let record = RefusalRecord::new(&refusal, parsed.as_ref());
-                let (connection, login_name) = (self.id, login_name.to_owned());
-                let refused = FromGate::Refused { connection, login_name, refusal: record };
+                let (connection, login_name) = (self.id, bounded(login_name));
+                let refused = FromGate::Refused {
+                    connection,
+                    login_name,
+                    refusal: record,
+                };
                 self.gate.monitor.tell(refused).await;
                 return self.refuse(refusal.disclosed());
             }
@@ -106,14 +129,17 @@ impl ConnectionHandler {
             connection: self.id,
             peer: self.peer,
             local: self.local,
-            client_version: String::from_utf8_lossy(&self.client.borrow()).into_owned(),
+            client_version: bounded(String::from_utf8_lossy(&self.client.borrow())),
             login_name: login_name.to_owned(),
             certificate: certificate.to_owned(),
             proof,
         };
         match self.gate.monitor.grant(request).await {
             Verdict::Granted => {
-                self.state = State::LoggedIn { permissions: Box::new(permissions), session: None };
+                self.state = State::LoggedIn {
+                    permissions: Box::new(permissions),
+                    session: None,
+                };
                 self.logged_in.send_replace(true);
                 Auth::Accept
             }
@@ -137,7 +163,9 @@ impl ConnectionHandler {
     pub(super) async fn open_session(&mut self, handle: Handle) -> Result<(), String> {
         match &self.state {
             State::Stranger => return Err("nobody was let in".into()),
-            State::LoggedIn { session: Some(_), .. } => return Ok(()),
+            State::LoggedIn {
+                session: Some(_), ..
+            } => return Ok(()),
             State::LoggedIn { session: None, .. } => {}
         }
         let socket = self.gate.monitor.open_session(self.id).await?;
@@ -145,10 +173,13 @@ impl ConnectionHandler {
         let gone = async move {
             let text = "bastion: the session process has ended".to_owned();
             // The connection may be gone just as well.
-            let _gone = tell.disconnect(Disconnect::ByApplication, text, String::new()).await;
+            let _gone = tell
+                .disconnect(Disconnect::ByApplication, text, String::new())
+                .await;
         };
         let (new, accepted) = Session::new(socket, gone).map_err(|error| error.to_string())?;
-        self.forwards.serve_accepted(accepted, self.carry_terms(handle, new.connector()));
+        self.forwards
+            .serve_accepted(accepted, self.carry_terms(handle, new.connector()));
         if let State::LoggedIn { session, .. } = &mut self.state {
             *session = Some(new);
         }
@@ -169,6 +200,16 @@ impl ConnectionHandler {
         program: Program,
         transport: &mut Transport,
     ) -> Result<(), ConnectionError> {
+        if self
+            .channels
+            .lock()
+            .get_mut(&id)
+            .and_then(Channel::waiting)
+            .is_none()
+        {
+            // One program a channel (RFC 4254 §6.5); the one that runs goes on.
+            return answer(transport, id, false);
+        }
         let is_subsystem = matches!(program, Program::Subsystem(_));
         match self.try_start(id, program, transport.handle()).await {
             Ok(()) => transport.channel_success(id)?,
@@ -192,27 +233,41 @@ impl ConnectionHandler {
         program: Program,
         handle: Handle,
     ) -> Result<(), String> {
-        let waiting = self.channels.lock().get_mut(&id).and_then(Channel::take_waiting);
+        let waiting = self
+            .channels
+            .lock()
+            .get_mut(&id)
+            .and_then(Channel::take_waiting);
         let mut waiting = waiting.ok_or("a program runs on this channel already")?;
         let session = self.session().ok_or("there is no session")?;
         let (pty, environment) = (waiting.pty.take(), std::mem::take(&mut waiting.environment));
         let started = session.start(id.into(), program, pty, environment).await?;
         let closed = self.report_closed(id);
-        self.channels.run(id, waiting, started, &self.run_terms(handle), closed)
+        self.channels
+            .run(id, waiting, started, &self.run_terms(handle), closed)
     }
 
     pub(super) fn run_terms(&self, handle: Handle) -> RunTerms {
         let chunk = transport::chunk_for(&self.client.borrow());
-        RunTerms { handle, window: self.gate.limits.window, chunk }
+        RunTerms {
+            handle,
+            window: self.gate.limits.window,
+            chunk,
+        }
     }
 
     /// Tells the monitor that a channel is closed.
     fn report_closed(&self, id: ChannelId) -> impl Future<Output = ()> + Send + 'static {
-        let traffic = self.channels.lock().get(&id).map(|channel| channel.traffic().clone());
+        let traffic = self
+            .channels
+            .lock()
+            .get(&id)
+            .map(|channel| channel.traffic().clone());
         let (gate, connection) = (self.gate.clone(), self.id);
         async move {
             let Some(traffic) = traffic else { return };
-            gate.monitor.tell(FromGate::channel_closed(connection, id.into(), &traffic)).await;
+            let closed = FromGate::channel_closed(connection, id.into(), &traffic);
+            gate.monitor.tell(closed).await;
         }
     }
 }
@@ -221,18 +276,27 @@ impl Handler for ConnectionHandler {
     type Error = ConnectionError;
 
     /// Nobody comes in by a plain key: not even the offer is worth a signature.
-    async fn auth_publickey_offered(&mut self, _: &str, _: PublicKeyOffer<'_>) -> Result<Auth, ConnectionError> {
+    async fn auth_publickey_offered(
+        &mut self,
+        _: &str,
+        _: PublicKeyOffer<'_>,
+    ) -> Result<Auth, ConnectionError> {
         Ok(match self.one_more_try() {
             true => too_many_tries(),
             false => Auth::reject(),
         })
     }
 
-    async fn auth_certificate(&mut self, request: CertificateRequest<'_>) -> Result<Auth, ConnectionError> {
+    async fn auth_certificate(
+        &mut self,
+        request: CertificateRequest<'_>,
+    ) -> Result<Auth, ConnectionError> {
         if self.one_more_try() {
             return Ok(too_many_tries());
         }
-        let CertificateRequest { user, certificate, .. } = request;
+        let CertificateRequest {
+            user, certificate, ..
+        } = request;
         Ok(match request.signature {
             None if self.would_do(user, certificate) => Auth::Accept,
             None => Auth::reject(),
@@ -281,11 +345,15 @@ impl Handler for ConnectionHandler {
         modes: &[(Pty, u32)],
         transport: &mut Transport,
     ) -> Result<(), ConnectionError> {
-        let permitted = matches!(&self.state, State::LoggedIn { permissions, .. } if permissions.pty());
+        let permitted =
+            matches!(&self.state, State::LoggedIn { permissions, .. } if permissions.pty());
         let request = PtyRequest {
             term: term.to_owned(),
             size: window_size(columns, rows, width, height),
-            modes: modes.iter().map(|&(opcode, argument)| (opcode as u8, argument)).collect(),
+            modes: modes
+                .iter()
+                .map(|&(opcode, argument)| (opcode as u8, argument))
+                .collect(),
         };
         let noted = permitted && term.len() <= MAX_WORD && {
             let mut channels = self.channels.lock();
@@ -306,7 +374,9 @@ impl Handler for ConnectionHandler {
             let mut channels = self.channels.lock();
             match channels.get_mut(&id).and_then(Channel::waiting) {
                 Some(waiting) if waiting.environment.len() < MAX_ENVIRONMENT => {
-                    waiting.environment.push((name.to_owned(), value.to_owned()));
+                    waiting
+                        .environment
+                        .push((name.to_owned(), value.to_owned()));
                     true
                 }
                 _ => false,
@@ -315,7 +385,11 @@ impl Handler for ConnectionHandler {
         answer(transport, id, noted)
     }
 
-    async fn shell_request(&mut self, id: ChannelId, transport: &mut Transport) -> Result<(), ConnectionError> {
+    async fn shell_request(
+        &mut self,
+        id: ChannelId,
+        transport: &mut Transport,
+    ) -> Result<(), ConnectionError> {
         self.start(id, Program::Shell, transport).await
     }
 
@@ -328,7 +402,8 @@ impl Handler for ConnectionHandler {
         if command.len() > MAX_COMMAND {
             return answer(transport, id, false);
         }
-        self.start(id, Program::Exec(command.to_owned()), transport).await
+        self.start(id, Program::Exec(command.to_owned()), transport)
+            .await
     }
 
     async fn subsystem_request(
@@ -340,10 +415,15 @@ impl Handler for ConnectionHandler {
         if name.len() > MAX_WORD {
             return answer(transport, id, false);
         }
-        self.start(id, Program::Subsystem(name.to_owned()), transport).await
+        self.start(id, Program::Subsystem(name.to_owned()), transport)
+            .await
     }
 
-    async fn agent_request(&mut self, _: ChannelId, transport: &mut Transport) -> Result<bool, ConnectionError> {
+    async fn agent_request(
+        &mut self,
+        _: ChannelId,
+        transport: &mut Transport,
+    ) -> Result<bool, ConnectionError> {
         Ok(self.listen_for_agent(transport.handle()).await)
     }
 
@@ -357,8 +437,12 @@ impl Handler for ConnectionHandler {
         reply: ChannelOpenHandle,
         transport: &mut Transport,
     ) -> Result<(), ConnectionError> {
-        let to = Destination::Tcp { host: host.to_owned(), port };
-        self.open_direct(channel, to, reply, transport.handle()).await;
+        let to = Destination::Tcp {
+            host: host.to_owned(),
+            port,
+        };
+        self.open_direct(channel, to, reply, transport.handle())
+            .await;
         Ok(())
     }
 
@@ -369,8 +453,11 @@ impl Handler for ConnectionHandler {
         reply: ChannelOpenHandle,
         transport: &mut Transport,
     ) -> Result<(), ConnectionError> {
-        let to = Destination::Unix { path: path.to_owned() };
-        self.open_direct(channel, to, reply, transport.handle()).await;
+        let to = Destination::Unix {
+            path: path.to_owned(),
+        };
+        self.open_direct(channel, to, reply, transport.handle())
+            .await;
         Ok(())
     }
 
@@ -392,7 +479,10 @@ impl Handler for ConnectionHandler {
         port: &mut u32,
         transport: &mut Transport,
     ) -> Result<bool, ConnectionError> {
-        let at = ListenAddress::Tcp { host: address.to_owned(), port: *port };
+        let at = ListenAddress::Tcp {
+            host: address.to_owned(),
+            port: *port,
+        };
         let listening = self.listen(at, transport.handle()).await;
         *port = listening.map_or(*port, u32::from);
         Ok(listening.is_some())
@@ -404,16 +494,35 @@ impl Handler for ConnectionHandler {
         port: u32,
         _: &mut Transport,
     ) -> Result<bool, ConnectionError> {
-        Ok(self.cancel_listen(&ListenAddress::Tcp { host: address.to_owned(), port }).await)
+        Ok(self
+            .cancel_listen(&ListenAddress::Tcp {
+                host: address.to_owned(),
+                port,
+            })
+            .await)
     }
 
-    async fn streamlocal_forward(&mut self, path: &str, transport: &mut Transport) -> Result<bool, ConnectionError> {
-        let at = ListenAddress::Unix { path: path.to_owned() };
+    async fn streamlocal_forward(
+        &mut self,
+        path: &str,
+        transport: &mut Transport,
+    ) -> Result<bool, ConnectionError> {
+        let at = ListenAddress::Unix {
+            path: path.to_owned(),
+        };
         Ok(self.listen(at, transport.handle()).await.is_some())
     }
 
-    async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut Transport) -> Result<bool, ConnectionError> {
-        Ok(self.cancel_listen(&ListenAddress::Unix { path: path.to_owned() }).await)
+    async fn cancel_streamlocal_forward(
+        &mut self,
+        path: &str,
+        _: &mut Transport,
+    ) -> Result<bool, ConnectionError> {
+        Ok(self
+            .cancel_listen(&ListenAddress::Unix {
+                path: path.to_owned(),
+            })
+            .await)
     }
 
     async fn x11_request(
@@ -439,19 +548,39 @@ impl Handler for ConnectionHandler {
     ) -> Result<(), ConnectionError> {
         if let Some(session) = self.session() {
             let size = window_size(columns, rows, width, height);
-            session.order(ToSession::WindowChange { channel: id.into(), size }).await;
+            session
+                .order(ToSession::WindowChange {
+                    channel: id.into(),
+                    size,
+                })
+                .await;
         }
         answer(transport, id, true)
     }
 
-    async fn signal(&mut self, id: ChannelId, signal: Sig, _: &mut Transport) -> Result<(), ConnectionError> {
+    async fn signal(
+        &mut self,
+        id: ChannelId,
+        signal: Sig,
+        _: &mut Transport,
+    ) -> Result<(), ConnectionError> {
         if let (Some(session), Some(signal)) = (self.session(), signal_name(&signal)) {
-            session.order(ToSession::Signal { channel: id.into(), signal: signal.to_owned() }).await;
+            session
+                .order(ToSession::Signal {
+                    channel: id.into(),
+                    signal: signal.to_owned(),
+                })
+                .await;
         }
         Ok(())
     }
 
-    async fn data(&mut self, id: ChannelId, data: &[u8], _: &mut Transport) -> Result<(), ConnectionError> {
+    async fn data_bytes(
+        &mut self,
+        id: ChannelId,
+        data: Bytes,
+        _: &mut Transport,
+    ) -> Result<(), ConnectionError> {
         match self.channels.lock().get(&id) {
             Some(channel) => channel.input(data),
             None => self.forwards.input(id, data),
@@ -459,7 +588,11 @@ impl Handler for ConnectionHandler {
         Ok(())
     }
 
-    async fn channel_eof(&mut self, id: ChannelId, _: &mut Transport) -> Result<(), ConnectionError> {
+    async fn channel_eof(
+        &mut self,
+        id: ChannelId,
+        _: &mut Transport,
+    ) -> Result<(), ConnectionError> {
         match self.channels.lock().get_mut(&id) {
             Some(channel) => channel.input_ends(),
             None => self.forwards.input_ends(id),
@@ -468,13 +601,19 @@ impl Handler for ConnectionHandler {
     }
 
     /// The client has closed a channel; russh has answered already. What runs on it gets SIGHUP.
-    async fn channel_close(&mut self, id: ChannelId, _: &mut Transport) -> Result<(), ConnectionError> {
+    async fn channel_close(
+        &mut self,
+        id: ChannelId,
+        _: &mut Transport,
+    ) -> Result<(), ConnectionError> {
         self.forwards.closed(id);
         let closed = self.report_closed(id);
         let channel = self.channels.lock().remove(&id);
         if let (Some(_), Some(session)) = (channel, self.session()) {
             session.forget(id.into());
-            session.order(ToSession::HangUp { channel: id.into() }).await;
+            session
+                .order(ToSession::HangUp { channel: id.into() })
+                .await;
             closed.await;
         }
         Ok(())
@@ -495,7 +634,12 @@ fn too_many_tries() -> Auth {
 
 fn window_size(columns: u32, rows: u32, width: u32, height: u32) -> WindowSize {
     let fit = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
-    WindowSize { columns: fit(columns), rows: fit(rows), width: fit(width), height: fit(height) }
+    WindowSize {
+        columns: fit(columns),
+        rows: fit(rows),
+        width: fit(width),
+        height: fit(height),
+    }
 }
 
 /// RFC 4254 §6.10.

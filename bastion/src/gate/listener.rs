@@ -1,15 +1,16 @@
 //! Accepting connections, whatever happens.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::shards::Shards;
 use super::{Gate, GateError, connection};
 use crate::ipc::ConnectionId;
 
@@ -20,11 +21,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// they have ended.
 pub(super) async fn serve(
     gate: &Arc<Gate>,
+    shards: Shards,
     listeners: Vec<OwnedFd>,
     first: ConnectionId,
 ) -> Result<(), GateError> {
-    let failed = |source| GateError::System { what: "the listening socket", source };
+    let failed = |source| GateError::System {
+        what: "the listening socket",
+        source,
+    };
     let shared = Arc::new(Shared {
+        shards,
         next: AtomicU64::new(first.0),
         startups: Arc::new(Semaphore::new(gate.limits.max_startups)),
         connections: Arc::new(Semaphore::new(gate.limits.max_connections)),
@@ -42,6 +48,7 @@ pub(super) async fn serve(
 }
 
 struct Shared {
+    shards: Shards,
     next: AtomicU64,
     startups: Arc<Semaphore>,
     connections: Arc<Semaphore>,
@@ -54,7 +61,8 @@ async fn accept(gate: Arc<Gate>, listener: TcpListener, shared: Arc<Shared>) {
             accepted = listener.accept() => accepted,
             _ = draining.wait_for(Option::is_some) => return,
         };
-        match accepted {
+        // Off this thread's runtime: the shard's is to watch it.
+        match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
             Ok((stream, peer)) => admit(&gate, &shared, stream, peer),
             // One client's misfortune is not ours.
             Err(error) if is_of_one_connection(&error) => {}
@@ -67,11 +75,13 @@ async fn accept(gate: Arc<Gate>, listener: TcpListener, shared: Arc<Shared>) {
 fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr) {
     let room = shared.connections.clone().try_acquire_owned();
     let startup = shared.startups.clone().try_acquire_owned();
-    let (Ok(room), Ok(startup)) = (room, startup) else { return };
+    let (Ok(room), Ok(startup), Some(place)) = (room, startup, shared.shards.place()) else {
+        return;
+    };
     let id = ConnectionId(shared.next.fetch_add(1, Ordering::Relaxed));
     let (logged_in, mut let_in) = watch::channel(false);
     let gate = gate.clone();
-    tokio::spawn(async move {
+    place.spawn(async move {
         let serving = tokio::spawn(connection::serve(gate, id, stream, peer, logged_in));
         // Until it is logged in or over, it takes a place among those that are not logged in.
         drop(let_in.wait_for(|&let_in| let_in).await);

@@ -2,9 +2,9 @@
 //! start no program and make no connection.
 //!
 //! ```text
-//! listener ─▶ connection ─▶ handler ─ authentication ─▶ policy, then the monitor's grant
-//!                             ├─ channels ─▶ the session process's descriptors, by way of pump
-//!                             └─ forwarding ─▶ forwards ─▶ sockets, which connector gets from the session process
+//! listener ─▶ shards ─▶ connection ─▶ handler ─ authentication ─▶ policy, then the monitor's grant
+//!                                       ├─ channels ─▶ the session process's descriptors, by way of pump
+//!                                       └─ forwarding ─▶ forwards ─▶ sockets, which connector gets from the session process
 //! ```
 
 mod channels;
@@ -18,6 +18,7 @@ mod listener;
 mod monitor;
 mod pump;
 mod session;
+mod shards;
 mod stream;
 mod transport;
 
@@ -34,6 +35,7 @@ use crate::policy::Rules;
 use crate::sys::sandbox::{self, SandboxError};
 use crate::sys::{process, spawn};
 use monitor::Monitor;
+use shards::Shards;
 use transport::Transports;
 
 /// How long the monitor may take to say what there is to serve.
@@ -76,35 +78,45 @@ struct Gate {
 impl Gate {
     fn rules(&self) -> Arc<Rules> {
         // A panic while the lock was held left a whole value: it is only ever replaced.
-        self.rules.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.rules
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     fn replace_rules(&self, rules: Rules) {
-        *self.rules.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(rules);
+        *self
+            .rules
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(rules);
     }
 }
 
-/// Serves until the monitor says to end. Run with the link to the monitor, and a pipe for
-/// complaints, inherited.
+/// Serves until the monitor says to end. Run with the link to the monitor inherited.
 pub fn run() -> Result<(), GateError> {
     let system = |what| move |source| GateError::System { what, source };
     process::set_name(c"bastion-gate");
-    let mut inherited = spawn::inherited(2).map_err(system("the links"))?.into_iter();
-    let (Some(link), Some(complaints)) = (inherited.next(), inherited.next()) else {
-        return Err(GateError::NoSetup);
-    };
-    spawn::complain_to(complaints).map_err(system("the pipe for complaints"))?;
+    let mut inherited = spawn::inherited(1).map_err(system("the link"))?.into_iter();
+    let link = inherited.next().ok_or(GateError::NoSetup)?;
     process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
     let link = Link::<FromGate, ToGate>::new(link);
     let (setup, listeners) = receive_setup(&link)?;
-    let GateSetup { host_keys, rules, limits, first_connection, account, root } = setup;
+    let GateSetup {
+        host_keys,
+        rules,
+        limits,
+        first_connection,
+        account,
+        root,
+    } = setup;
     let transports = Transports::new(&host_keys, &limits)?;
     drop(host_keys);
     // Before the fence: it reads files to find out.
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let fence = sandbox::enter(account.as_ref(), &root)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
+    let shards = Shards::start(processors).map_err(system("start threads"))?;
+    // Accepts connections and hears the monitor; the connections are served by the shards.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
@@ -113,12 +125,17 @@ pub fn run() -> Result<(), GateError> {
         let (drain, draining) = watch::channel(None);
         let (monitor, messages) = Monitor::start(link)?;
         let rules = RwLock::new(Arc::new(rules));
-        let gate = Arc::new(Gate { limits, transports, rules, monitor, draining });
+        let gate = Arc::new(Gate {
+            limits,
+            transports,
+            rules,
+            monitor,
+            draining,
+        });
         gate.monitor.tell(FromGate::Ready(fence)).await;
         let hearing = tokio::spawn(hear(gate.clone(), messages, drain));
-        listener::serve(&gate, listeners, first_connection).await?;
+        listener::serve(&gate, shards, listeners, first_connection).await?;
         hearing.abort();
-        gate.monitor.flush().await;
         Ok(())
     })
 }
@@ -126,7 +143,10 @@ pub fn run() -> Result<(), GateError> {
 fn receive_setup(link: &Link<FromGate, ToGate>) -> Result<(GateSetup, Vec<OwnedFd>), GateError> {
     let limit = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO);
     let mut watched = [PollFd::new(link.as_fd(), PollFlags::POLLIN)];
-    poll(&mut watched, limit).map_err(|error| GateError::System { what: "poll", source: error.into() })?;
+    poll(&mut watched, limit).map_err(|error| GateError::System {
+        what: "poll",
+        source: error.into(),
+    })?;
     match link.receive()? {
         (ToGate::Setup(setup), listeners) => Ok((*setup, listeners)),
         _ => Err(GateError::NoSetup),
@@ -142,6 +162,7 @@ async fn hear(
     while let Some(order) = messages.recv().await {
         match order {
             monitor::Order::Rules(rules) => gate.replace_rules(*rules),
+            monitor::Order::SayAlive => gate.monitor.tell(FromGate::Alive).await,
             monitor::Order::Drain(grace) => {
                 drain.send_replace(Some(grace));
             }

@@ -11,8 +11,6 @@ use super::link::AsyncLink;
 use crate::ipc::{ConnectionId, FromGate, GrantRequest, Link, LinkError, ToGate, Verdict};
 use crate::policy::Rules;
 
-/// Messages that wait for the monitor to take them; more make the connections wait.
-const QUEUE: usize = 1024;
 /// How long the monitor may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -20,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) enum Order {
     /// Who may log in has changed.
     Rules(Box<Rules>),
+    /// Say that the gate lives.
+    SayAlive,
     /// End within this time.
     Drain(Duration),
 }
@@ -34,43 +34,39 @@ type Waiting = Arc<Mutex<HashMap<ConnectionId, oneshot::Sender<Answer>>>>;
 
 /// The monitor. Dropping the last handle ends nothing: the link lives as long as the process.
 pub(super) struct Monitor {
-    outgoing: mpsc::Sender<FromGate>,
+    link: Arc<AsyncLink<FromGate, ToGate>>,
     waiting: Waiting,
 }
 
 impl Monitor {
     /// Starts to hear and to be heard.
-    pub(super) fn start(link: Link<FromGate, ToGate>) -> Result<(Self, mpsc::Receiver<Order>), LinkError> {
+    pub(super) fn start(
+        link: Link<FromGate, ToGate>,
+    ) -> Result<(Self, mpsc::Receiver<Order>), LinkError> {
         let link = Arc::new(AsyncLink::new(link)?);
-        let (outgoing, mut queue) = mpsc::channel(QUEUE);
         let (orders, incoming) = mpsc::channel(8);
         let waiting = Waiting::default();
         tokio::spawn(listen(link.clone(), waiting.clone(), orders));
-        tokio::spawn(async move {
-            while let Some(message) = queue.recv().await {
-                // A monitor that is gone is noticed where it is heard.
-                let Ok(()) = link.send(&message, &[]).await else { return };
-            }
-        });
-        Ok((Self { outgoing, waiting }, incoming))
+        Ok((Self { link, waiting }, incoming))
     }
 
-    /// Tells the monitor something.
+    /// Tells the monitor something; returns when it is on its way.
     pub(super) async fn tell(&self, message: FromGate) {
-        // As above.
-        let _noticed_elsewhere = self.outgoing.send(message).await;
-    }
-
-    /// Waits until all that was told has been sent, or the monitor takes too long.
-    pub(super) async fn flush(&self) {
-        let all_free = self.outgoing.reserve_many(QUEUE);
-        let _or_never = tokio::time::timeout(Duration::from_secs(1), all_free).await;
+        match self.link.send(&message, &[]).await {
+            // One message that cannot be sent is not the end of all others.
+            Ok(()) | Err(LinkError::TooLong(_) | LinkError::Malformed(_)) => {}
+            // Nothing that happens here would be written down any more.
+            Err(_) => std::process::exit(1),
+        }
     }
 
     /// Asks for a user to be let in.
     pub(super) async fn grant(&self, request: GrantRequest) -> Verdict {
         let connection = request.connection;
-        match self.ask(connection, FromGate::Grant(Box::new(request))).await {
+        match self
+            .ask(connection, FromGate::Grant(Box::new(request)))
+            .await
+        {
             Some(Answer::Verdict(verdict)) => verdict,
             _ => Verdict::Refused(None),
         }
@@ -78,7 +74,10 @@ impl Monitor {
 
     /// Asks for the connection's session process; returns the socket to it.
     pub(super) async fn open_session(&self, connection: ConnectionId) -> Result<OwnedFd, String> {
-        match self.ask(connection, FromGate::OpenSession { connection }).await {
+        match self
+            .ask(connection, FromGate::OpenSession { connection })
+            .await
+        {
             Some(Answer::Session(session)) => session,
             _ => Err("the monitor does not answer".into()),
         }
@@ -109,13 +108,22 @@ async fn listen(
                 }
                 continue;
             }
+            ToGate::AreYouAlive => {
+                if orders.send(Order::SayAlive).await.is_err() {
+                    return;
+                }
+                continue;
+            }
             ToGate::Drain(grace) => {
                 if orders.send(Order::Drain(grace)).await.is_err() {
                     return;
                 }
                 continue;
             }
-            ToGate::Verdict { connection, verdict } => (connection, Answer::Verdict(verdict)),
+            ToGate::Verdict {
+                connection,
+                verdict,
+            } => (connection, Answer::Verdict(verdict)),
             ToGate::Session { connection, error } => {
                 let socket = descriptors.into_iter().next();
                 let session = match (error, socket) {

@@ -10,15 +10,24 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::socket::{Shutdown, shutdown};
-use russh::ChannelId;
-use russh::server::Handle;
+use russh::server::{Handle, Msg};
+use russh::{ChannelId, ChannelWriteHalf};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncWrite, AsyncWriteExt, Interest};
 use tokio::sync::mpsc;
 
 use super::stream::Traffic;
-use crate::sys::{readiness, socket};
+use crate::sys::{read, readiness, socket};
+
+/// What a pipe holds unless it is told otherwise, and the most that is read at a time.
+const PIPE: usize = 64 * 1024;
+/// What the pipe of a program that keeps filling it is made to hold. Not all of them from the
+/// start: an account may have 64 MiB of pipes altogether before it gets only the smallest.
+const LARGE_PIPE: usize = 256 * 1024;
+/// After so many reads in a row of a full pipe it is made larger.
+const FULL_READS: u32 = 4;
 
 /// A descriptor that tasks can wait for.
 pub(super) struct Descriptor(AsyncFd<OwnedFd>);
@@ -42,18 +51,34 @@ impl Descriptor {
         Ok(Self(readiness::watch(fd, interest)?))
     }
 
-    /// Reads what there is; 0 at the end. A terminal whose last program has gone says EIO.
-    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.0.async_io(Interest::READABLE, |fd| match nix::unistd::read(fd, buffer) {
-            Err(Errno::EIO) => Ok(0),
-            other => other.map_err(io::Error::from),
+    /// Reads what there is, `most` bytes at most; none at the end. A terminal whose last program
+    /// has gone says EIO.
+    async fn read(&self, most: usize) -> io::Result<Bytes> {
+        // Memory is taken when there is something to read: most channels are idle.
+        let read = self.0.async_io(Interest::READABLE, |fd| {
+            match read::available(fd.as_fd(), most) {
+                Err(error) if error.raw_os_error() == Some(Errno::EIO as i32) => Ok(Bytes::new()),
+                other => other,
+            }
         });
         read.await
     }
 
+    /// Lets the kernel hold more in a pipe; returns the most to read from it at a time. What is no
+    /// pipe, and what the account may not have more of, stays as it is.
+    fn enlarge(&self) -> usize {
+        let size = i32::try_from(LARGE_PIPE).unwrap_or(0);
+        match fcntl(self.0.get_ref(), FcntlArg::F_SETPIPE_SZ(size)) {
+            Ok(_) => LARGE_PIPE,
+            Err(_) => PIPE,
+        }
+    }
+
     /// Writes what it can, at least a byte.
     async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.async_io(Interest::WRITABLE, |fd| Ok(nix::unistd::write(fd, bytes)?)).await
+        self.0
+            .async_io(Interest::WRITABLE, |fd| Ok(nix::unistd::write(fd, bytes)?))
+            .await
     }
 
     /// Tells the far end of a socket that there is no more to come.
@@ -63,21 +88,46 @@ impl Descriptor {
     }
 }
 
-/// Copies what a program writes to its channel, until the program's end of the descriptor or the
-/// channel is closed.
-pub(super) async fn drain(
-    from: impl Borrow<Descriptor>,
-    mut to: impl AsyncWrite + Unpin,
-    chunk: usize,
-    traffic: Arc<Traffic>,
-) {
-    let mut buffer = vec![0; chunk];
-    while let Ok(read) = from.borrow().read(&mut buffer).await {
-        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { return };
-        if to.write_all(bytes).await.is_err() {
-            return;
+/// What a program or a socket has to say, on its way to a channel.
+pub(super) struct Output {
+    pub(super) channel: Arc<ChannelWriteHalf<Msg>>,
+    /// The kind of extended data (RFC 4254 §5.2), if it is such.
+    pub(super) kind: Option<u32>,
+    /// The most that one packet is to carry.
+    pub(super) chunk: usize,
+    pub(super) traffic: Arc<Traffic>,
+}
+
+impl Output {
+    /// Copies to the channel, until the far end of the descriptor or the channel is closed.
+    pub(super) async fn drain(self, from: impl Borrow<Descriptor>) {
+        let from = from.borrow();
+        let (mut most, mut full) = (PIPE, 0);
+        while let Ok(mut bytes) = from.read(most).await {
+            if bytes.is_empty() {
+                return;
+            }
+            if full < FULL_READS {
+                full = if bytes.len() == PIPE { full + 1 } else { 0 };
+                // Once: an account that may have no more now is not asked again and again.
+                most = if full == FULL_READS {
+                    from.enlarge()
+                } else {
+                    most
+                };
+            }
+            self.traffic.count_sent(bytes.len());
+            while !bytes.is_empty() {
+                let packet = bytes.split_to(self.chunk.min(bytes.len()));
+                let sent = match self.kind {
+                    None => self.channel.data_bytes(packet).await,
+                    Some(kind) => self.channel.extended_data_bytes(kind, packet).await,
+                };
+                if sent.is_err() {
+                    return;
+                }
+            }
         }
-        traffic.count_sent(read);
     }
 }
 
@@ -103,7 +153,15 @@ impl Input {
         window: u32,
         traffic: Arc<Traffic>,
     ) -> Self {
-        Self { queue, handle, channel, window, taken: 0, traffic, current: Bytes::new() }
+        Self {
+            queue,
+            handle,
+            channel,
+            window,
+            taken: 0,
+            traffic,
+            current: Bytes::new(),
+        }
     }
 
     /// Copies to a program what the client sends, until the client is done; then the descriptor
@@ -146,7 +204,9 @@ impl Input {
             self.taken = 0;
         }
         let bytes = self.queue.recv().await?;
-        self.taken = self.taken.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        self.taken = self
+            .taken
+            .saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         Some(bytes)
     }
 }

@@ -12,7 +12,8 @@ use tokio::task::AbortHandle;
 use super::connector::{Accepted, Connector};
 use super::link::AsyncLink;
 use crate::ipc::{
-    ChannelNumber, FromSession, Link, LinkError, Program, ProgramEnd, PtyRequest, Started, ToSession,
+    ChannelNumber, FromSession, Link, LinkError, Program, ProgramEnd, PtyRequest, Started,
+    ToSession,
 };
 
 /// How long the session may take to start a program, or to take an order.
@@ -59,7 +60,15 @@ impl Session {
         let (connector, accepted) = Connector::new(&link);
         let listening = listen(link.clone(), programs.clone(), connector.clone(), gone);
         let listening = tokio::spawn(listening).abort_handle();
-        Ok((Self { link, programs, connector, listening }, accepted))
+        Ok((
+            Self {
+                link,
+                programs,
+                connector,
+                listening,
+            },
+            accepted,
+        ))
     }
 
     /// The session as one that connects and listens.
@@ -83,11 +92,23 @@ impl Session {
             programs.running.insert(channel, end);
         }
         let outcome = tokio::time::timeout(PATIENCE, async {
-            let order = ToSession::Start { channel, program, pty, environment };
-            self.link.send(&order, &[]).await.map_err(|error| error.to_string())?;
-            starting.await.map_err(|_| "the session process has ended".to_owned())?
+            let order = ToSession::Start {
+                channel,
+                program,
+                pty,
+                environment,
+            };
+            self.link
+                .send(&order, &[])
+                .await
+                .map_err(|error| error.to_string())?;
+            starting
+                .await
+                .map_err(|_| "the session process has ended".to_owned())?
         });
-        let outcome = outcome.await.unwrap_or_else(|_| Err("the session process does not answer".into()));
+        let outcome = outcome
+            .await
+            .unwrap_or_else(|_| Err("the session process does not answer".into()));
         match outcome {
             Ok(descriptors) => Ok(StartedProgram { descriptors, ended }),
             Err(reason) => {
@@ -144,16 +165,20 @@ async fn listen(
             FromSession::Forward(answer) => connector.hear(answer, descriptors),
         }
     }
+    // Whoever waits for news waits in vain.
+    *lock(&programs) = Programs::default();
     gone.await;
 }
 
 fn sort(started: Started, descriptors: Vec<OwnedFd>) -> Result<Descriptors, String> {
     let wrong = |_| "the session process sent other descriptors than it said".to_owned();
     match started {
-        Started::Terminal => {
-            <[OwnedFd; 1]>::try_from(descriptors).map(|[fd]| Descriptors::Terminal(fd)).map_err(wrong)
-        }
-        Started::Pipes => <[OwnedFd; 3]>::try_from(descriptors).map(Descriptors::Pipes).map_err(wrong),
+        Started::Terminal => <[OwnedFd; 1]>::try_from(descriptors)
+            .map(|[fd]| Descriptors::Terminal(fd))
+            .map_err(wrong),
+        Started::Pipes => <[OwnedFd; 3]>::try_from(descriptors)
+            .map(Descriptors::Pipes)
+            .map_err(wrong),
     }
 }
 

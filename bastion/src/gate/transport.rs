@@ -29,10 +29,15 @@ pub(super) struct Transports {
 
 impl Transports {
     pub(super) fn new(host_keys: &[HostKey], limits: &Limits) -> Result<Self, ssh_key::Error> {
-        let keys = host_keys.iter().map(|key| PrivateKey::from_openssh(key.0.as_str()));
+        let keys = host_keys
+            .iter()
+            .map(|key| PrivateKey::from_openssh(key.0.as_str()));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
         let config = |for_envoy| Arc::new(config(keys.clone(), limits, for_envoy));
-        Ok(Self { for_others: config(false), for_envoy: config(true) })
+        Ok(Self {
+            for_others: config(false),
+            for_envoy: config(true),
+        })
     }
 
     /// The configuration before the client has said what it is.
@@ -42,7 +47,11 @@ impl Transports {
 
     /// The configuration for a client by its identification string.
     pub(super) fn choose(&self, client: &[u8]) -> Arc<Config> {
-        if is_envoy(client) { self.for_envoy.clone() } else { self.for_others.clone() }
+        if is_envoy(client) {
+            self.for_envoy.clone()
+        } else {
+            self.for_others.clone()
+        }
     }
 }
 
@@ -53,7 +62,11 @@ pub(super) fn is_envoy(client: &[u8]) -> bool {
 
 /// The most bytes of one data packet towards a client.
 pub(super) fn chunk_for(client: &[u8]) -> usize {
-    if is_envoy(client) { CHUNK_FOR_ENVOY } else { CHUNK }
+    if is_envoy(client) {
+        CHUNK_FOR_ENVOY
+    } else {
+        CHUNK
+    }
 }
 
 fn config(keys: Vec<PrivateKey>, limits: &Limits, for_envoy: bool) -> Config {
@@ -104,7 +117,11 @@ fn preferred(for_envoy: bool) -> Preferred {
         (true, false) => vec![cipher::AES_256_GCM, cipher::AES_128_GCM, CHACHA20],
         (false, _) => vec![CHACHA20, cipher::AES_256_GCM, cipher::AES_128_GCM],
     };
-    let counter_mode = [cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR];
+    let counter_mode = [
+        cipher::AES_256_CTR,
+        cipher::AES_192_CTR,
+        cipher::AES_128_CTR,
+    ];
     Preferred {
         kex: Cow::Borrowed(&[
             kex::MLKEM768X25519_SHA256,
@@ -116,9 +133,15 @@ fn preferred(for_envoy: bool) -> Preferred {
         // RSA last: its private operation is the one with a known timing leak (RUSTSEC-2023-0071).
         key: Cow::Borrowed(&[
             Algorithm::Ed25519,
-            Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-            Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-            Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+            Algorithm::Ecdsa {
+                curve: EcdsaCurve::NistP256,
+            },
+            Algorithm::Rsa {
+                hash: Some(HashAlg::Sha512),
+            },
+            Algorithm::Rsa {
+                hash: Some(HashAlg::Sha256),
+            },
         ]),
         cipher: Cow::Owned(ciphers.into_iter().chain(counter_mode).collect()),
         mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
@@ -146,7 +169,12 @@ mod tests {
     #[test]
     fn pomerium_takes_our_version() {
         let software = VERSION.strip_prefix("SSH-2.0-").unwrap();
-        assert!(software.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'-'), "{software}");
+        assert!(
+            software
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'-'),
+            "{software}"
+        );
         assert!(VERSION.len() <= 253);
     }
 

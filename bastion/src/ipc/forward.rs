@@ -140,7 +140,9 @@ impl ForwardFailure {
     /// The sentence.
     pub fn sentence(&self) -> &str {
         match self {
-            Self::Prohibited(sentence) | Self::ConnectFailed(sentence) | Self::Shortage(sentence) => sentence,
+            Self::Prohibited(sentence)
+            | Self::ConnectFailed(sentence)
+            | Self::Shortage(sentence) => sentence,
         }
     }
 }

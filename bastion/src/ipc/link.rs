@@ -44,7 +44,10 @@ pub struct Link<S, R> {
 impl<S: Serialize, R: DeserializeOwned> Link<S, R> {
     /// A link over this sequenced-packet socket.
     pub fn new(socket: OwnedFd) -> Self {
-        Self { socket, messages: PhantomData }
+        Self {
+            socket,
+            messages: PhantomData,
+        }
     }
 
     /// The socket, for those who wait for it in another way.
@@ -88,7 +91,9 @@ pub fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, LinkError> {
     let (message, rest) = postcard::take_from_bytes(bytes)?;
     match rest.is_empty() {
         true => Ok(message),
-        false => Err(LinkError::Malformed(postcard::Error::DeserializeBadEncoding)),
+        false => Err(LinkError::Malformed(
+            postcard::Error::DeserializeBadEncoding,
+        )),
     }
 }
 
@@ -113,9 +118,13 @@ mod tests {
     #[test]
     fn a_message_arrives_whole_with_its_descriptors() {
         let (here, there) = socket::packet_pair().unwrap();
-        let (here, there) = (Link::<String, u32>::new(here), Link::<u32, String>::new(there));
+        let (here, there) = (
+            Link::<String, u32>::new(here),
+            Link::<u32, String>::new(there),
+        );
         let (read, _write) = socket::pipe().unwrap();
-        here.send(&"hello".to_owned(), &[read.as_fd(), read.as_fd()]).unwrap();
+        here.send(&"hello".to_owned(), &[read.as_fd(), read.as_fd()])
+            .unwrap();
         let (message, descriptors) = there.receive().unwrap();
         assert_eq!((message.as_str(), descriptors.len()), ("hello", 2));
         assert!(matches!(there.receive(), Err(LinkError::NotNow)));
@@ -132,10 +141,16 @@ mod tests {
     #[test]
     fn the_longest_message_passes_and_a_longer_one_does_not() {
         let (here, there) = socket::packet_pair().unwrap();
-        let (here, there) = (Link::<Vec<u8>, ()>::new(here), Link::<(), Vec<u8>>::new(there));
+        let (here, there) = (
+            Link::<Vec<u8>, ()>::new(here),
+            Link::<(), Vec<u8>>::new(there),
+        );
         here.send(&vec![7; MAX_MESSAGE - 3], &[]).unwrap();
         assert_eq!(there.receive().unwrap().0.len(), MAX_MESSAGE - 3);
-        assert!(matches!(here.send(&vec![7; MAX_MESSAGE], &[]), Err(LinkError::TooLong(_))));
+        assert!(matches!(
+            here.send(&vec![7; MAX_MESSAGE], &[]),
+            Err(LinkError::TooLong(_))
+        ));
         socket::send(here.as_fd(), &vec![0; MAX_MESSAGE + 1], &[]).unwrap();
         assert!(matches!(there.receive(), Err(LinkError::System(_))));
     }

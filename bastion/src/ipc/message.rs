@@ -14,6 +14,24 @@ use crate::sys::account::Account;
 use crate::sys::pty::WindowSize;
 use crate::sys::sandbox::Fence;
 
+/// The longest text of somebody else's in a message, in bytes: a stranger must not be able to make
+/// a message too long to be sent.
+const MAX_TEXT: usize = 1024;
+
+/// A text, cut to what a message may hold.
+pub fn bounded(text: impl Into<String>) -> String {
+    let mut text = text.into();
+    if text.len() > MAX_TEXT {
+        let end = (0..=MAX_TEXT)
+            .rev()
+            .find(|&end| text.is_char_boundary(end))
+            .unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// A connection's number, counted by the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnectionId(pub u64);
@@ -81,6 +99,8 @@ pub struct SessionTerms {
 pub enum FromGate {
     /// It serves; what of its fence stands.
     Ready(Fence),
+    /// The answer to [`ToGate::AreYouAlive`].
+    Alive,
     /// A connection was accepted.
     Opened {
         /// Its number.
@@ -194,6 +214,8 @@ pub enum ToGate {
         /// Why there is none.
         error: Option<String>,
     },
+    /// Say so.
+    AreYouAlive,
     /// Accept no more; end every connection within this time, then yourself.
     Drain(Duration),
 }
@@ -210,8 +232,10 @@ pub enum Verdict {
 /// All that a session process needs to know, from the monitor.
 #[derive(Serialize, Deserialize)]
 pub struct SessionSetup {
-    /// The account that it runs as.
+    /// The account that it is to run as.
     pub account: Account,
+    /// Whether it has to become that account; else it is that already.
+    pub become_account: bool,
     /// The connection that it serves.
     pub connection: ConnectionId,
     /// The connection's far end.

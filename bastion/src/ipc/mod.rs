@@ -9,12 +9,12 @@ mod link;
 mod message;
 
 pub use forward::{
-    Destination, ForwardAnswer, ForwardEvent, ForwardFailure, ForwardOrder, ListenAddress, ListenerNumber,
-    MAX_FORWARDS, MAX_LISTENERS, MAX_UNTAKEN,
+    Destination, ForwardAnswer, ForwardEvent, ForwardFailure, ForwardOrder, ListenAddress,
+    ListenerNumber, MAX_FORWARDS, MAX_LISTENERS, MAX_UNTAKEN,
 };
 pub use link::{Link, LinkError, MAX_MESSAGE, decode};
 pub use message::{
     CertificateRecord, ChannelNumber, ConnectionId, FromGate, FromSession, GateSetup, GrantRequest,
     HostKey, Limits, Program, ProgramEnd, ProgramKind, PtyRequest, RefusalRecord, SessionEvent,
-    SessionSetup, SessionTerms, Started, ToGate, ToSession, Verdict,
+    SessionSetup, SessionTerms, Started, ToGate, ToSession, Verdict, bounded,
 };

@@ -31,6 +31,12 @@ pub enum AccountsError {
         /// The account that bastion runs as.
         own: String,
     },
+    /// The gate would be somebody who logs in, or the superuser.
+    #[error(
+        "the network process cannot run as '{0}', which is the superuser or somebody who logs in; \
+         make an account of its own (useradd --system bastion) and name it by gate_user"
+    )]
+    GateUser(String),
     /// Root without leave.
     #[error(
         "the login name '{login}' stands for the superuser's account '{account}'; name another, or \
@@ -61,20 +67,41 @@ impl Accounts {
             let account = Account::by_name(name)?;
             if !as_root && account.uid != own.uid {
                 let (login, account) = (login.clone(), name.clone());
-                return Err(AccountsError::NotOurs { login, account, own: own.name });
+                return Err(AccountsError::NotOurs {
+                    login,
+                    account,
+                    own: own.name,
+                });
             }
             if account.is_root() && !config.permit_root_login {
-                return Err(AccountsError::Root { login: login.clone(), account: name.clone() });
+                return Err(AccountsError::Root {
+                    login: login.clone(),
+                    account: name.clone(),
+                });
             }
             by_name.insert(name.clone(), account);
         }
         let gate = match as_root {
-            true => Some(Account::by_name(&config.gate_user).or_else(|_| Account::by_name(NOBODY))?),
+            true => {
+                Some(Account::by_name(&config.gate_user).or_else(|_| Account::by_name(NOBODY))?)
+            }
             false => None,
         };
+        if let Some(gate) = &gate
+            && (gate.is_root() || by_name.values().any(|account| account.uid == gate.uid))
+        {
+            return Err(AccountsError::GateUser(gate.name.clone()));
+        }
         // An unprivileged process needs no group but its own.
-        let gate = gate.map(|account| Account { groups: vec![account.gid], ..account });
-        Ok(Self { by_name, gate, as_root })
+        let gate = gate.map(|account| Account {
+            groups: vec![account.gid],
+            ..account
+        });
+        Ok(Self {
+            by_name,
+            gate,
+            as_root,
+        })
     }
 
     /// Whom the gate becomes; nobody else where bastion was not started as root.
@@ -87,9 +114,9 @@ impl Accounts {
         self.by_name.get(name)
     }
 
-    /// Whom a session process has to become; nobody where it is ours already.
-    pub(super) fn to_become<'a>(&self, account: &'a Account) -> Option<&'a Account> {
-        self.as_root.then_some(account)
+    /// Whether the other parts have to become their accounts first.
+    pub(super) fn as_root(&self) -> bool {
+        self.as_root
     }
 
     /// Gives up every capability but those that starting and ending the other parts takes.

@@ -14,7 +14,8 @@ use super::MonitorError;
 use super::grants::Outcome;
 use crate::config::LogFormat;
 use crate::ipc::{
-    CertificateRecord, ChannelNumber, ConnectionId, ForwardEvent, GrantRequest, ProgramEnd, ProgramKind, RefusalRecord,
+    CertificateRecord, ChannelNumber, ConnectionId, ForwardEvent, GrantRequest, ProgramEnd,
+    ProgramKind, RefusalRecord,
 };
 use crate::sys::process::Ended;
 use crate::sys::sandbox::Fence;
@@ -25,27 +26,95 @@ const MAX_TEXT: usize = 1024;
 /// What is written down. Each variant's name, in snake_case, is the line's `event`.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the fields' names are the log's documentation, in the README")]
+#[expect(
+    missing_docs,
+    reason = "the fields' names are the log's documentation, in the README"
+)]
 pub enum Event {
-    HostKey { file: String, made: bool, fingerprint: String },
-    Listening { listening: Vec<SocketAddr>, fence: Fence },
-    TrustedKeysRead { file: String, fingerprints: Vec<String> },
-    TrustedKeysUnusable { file: String, error: String },
-    ConnectionOpened { connection: ConnectionId, peer: SocketAddr },
+    HostKey {
+        file: String,
+        made: bool,
+        fingerprint: String,
+    },
+    Listening {
+        listening: Vec<SocketAddr>,
+        fence: Fence,
+    },
+    TrustedKeysRead {
+        file: String,
+        fingerprints: Vec<String>,
+    },
+    TrustedKeysUnusable {
+        file: String,
+        error: String,
+    },
+    ConnectionOpened {
+        connection: ConnectionId,
+        peer: SocketAddr,
+    },
     Login(Box<Login>),
-    SessionOpened { connection: ConnectionId, account: String, pid: u32 },
-    SessionFailed { connection: ConnectionId, error: String },
-    SessionClosed { connection: ConnectionId, account: String, how: String },
-    ProgramStarted { connection: ConnectionId, channel: ChannelNumber, kind: ProgramKind, pty: bool, pid: u32 },
-    ProgramEnded { connection: ConnectionId, channel: ChannelNumber, #[serde(flatten)] end: End },
-    ForwardConnected { connection: ConnectionId, channel: ChannelNumber, destination: String, address: Option<SocketAddr> },
-    ForwardListening { connection: ConnectionId, at: String },
-    ForwardProhibited { connection: ConnectionId, reason: String },
-    ChannelClosed { connection: ConnectionId, channel: ChannelNumber, received: u64, sent: u64 },
-    ConnectionClosed { connection: ConnectionId, reason: String, received: u64, sent: u64 },
-    GateEnded { how: String },
-    GateSays { line: String },
-    Stopping { grace_seconds: u64 },
+    SessionOpened {
+        connection: ConnectionId,
+        account: String,
+        pid: u32,
+    },
+    SessionFailed {
+        connection: ConnectionId,
+        error: String,
+    },
+    SessionClosed {
+        connection: ConnectionId,
+        account: String,
+        how: String,
+    },
+    ProgramStarted {
+        connection: ConnectionId,
+        channel: ChannelNumber,
+        kind: ProgramKind,
+        pty: bool,
+        pid: u32,
+    },
+    ProgramEnded {
+        connection: ConnectionId,
+        channel: ChannelNumber,
+        #[serde(flatten)]
+        end: End,
+    },
+    ForwardConnected {
+        connection: ConnectionId,
+        channel: ChannelNumber,
+        destination: String,
+        address: Option<SocketAddr>,
+    },
+    ForwardListening {
+        connection: ConnectionId,
+        at: String,
+    },
+    ForwardProhibited {
+        connection: ConnectionId,
+        reason: String,
+    },
+    ChannelClosed {
+        connection: ConnectionId,
+        channel: ChannelNumber,
+        received: u64,
+        sent: u64,
+    },
+    ConnectionClosed {
+        connection: ConnectionId,
+        reason: String,
+        received: u64,
+        sent: u64,
+    },
+    GateEnded {
+        how: String,
+    },
+    GateSays {
+        line: String,
+    },
+    Stopping {
+        grace_seconds: u64,
+    },
     Stopped,
 }
 
@@ -94,7 +163,10 @@ impl From<ProgramEnd> for End {
     fn from(end: ProgramEnd) -> Self {
         match end {
             ProgramEnd::Status(status) => Self::Status { status },
-            ProgramEnd::Signal { name, core_dumped } => Self::Signal { signal: name, core_dumped },
+            ProgramEnd::Signal { name, core_dumped } => Self::Signal {
+                signal: name,
+                core_dumped,
+            },
         }
     }
 }
@@ -105,7 +177,10 @@ impl Event {
         let (verdict, account, reason) = match &outcome.verdict {
             Ok(account) => ("accepted", Some(account.clone()), None),
             Err(why) => {
-                let reason = Reason { code: why.code().into(), detail: why.to_string() };
+                let reason = Reason {
+                    code: why.code().into(),
+                    detail: why.to_string(),
+                };
                 ("refused", None, Some(reason))
             }
         };
@@ -127,21 +202,41 @@ impl Event {
     /// What a session says about forwarding.
     pub(super) fn forward(connection: ConnectionId, event: ForwardEvent) -> Self {
         match event {
-            ForwardEvent::Connected { channel, destination, address } => {
-                Self::ForwardConnected { connection, channel, destination, address }
-            }
+            ForwardEvent::Connected {
+                channel,
+                destination,
+                address,
+            } => Self::ForwardConnected {
+                connection,
+                channel,
+                destination,
+                address,
+            },
             ForwardEvent::Listening { at } => Self::ForwardListening { connection, at },
             ForwardEvent::Prohibited { reason } => Self::ForwardProhibited { connection, reason },
         }
     }
 
     /// A refusal by the gate, which the monitor was not asked about.
-    pub(super) fn refused_by_gate(connection: ConnectionId, login: String, refusal: RefusalRecord) -> Self {
+    pub(super) fn refused_by_gate(
+        connection: ConnectionId,
+        login: String,
+        refusal: RefusalRecord,
+    ) -> Self {
         Self::Login(Box::new(Login {
             verdict: "refused",
             by: "gate",
-            who: Who { connection, peer: None, login, account: None, client: None },
-            reason: Some(Reason { code: refusal.code, detail: refusal.detail }),
+            who: Who {
+                connection,
+                peer: None,
+                login,
+                account: None,
+                client: None,
+            },
+            reason: Some(Reason {
+                code: refusal.code,
+                detail: refusal.detail,
+            }),
             certificate: refusal.certificate,
         }))
     }
@@ -161,7 +256,9 @@ impl AuditLog {
     pub(super) fn record(&mut self, event: &Event) -> Result<(), MonitorError> {
         let line = self.line(event, SystemTime::now());
         let mut out = io::stdout().lock();
-        out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(MonitorError::Audit)
+        out.write_all(line.as_bytes())
+            .and_then(|()| out.flush())
+            .map_err(MonitorError::Audit)
     }
 
     fn line(&self, event: &Event, time: SystemTime) -> String {
@@ -174,15 +271,18 @@ impl AuditLog {
         fields.values_mut().for_each(shorten);
         match self.format {
             LogFormat::Json => {
-                let mut line = serde_json::Map::from_iter([("time".to_owned(), Value::String(time))]);
+                let mut line =
+                    serde_json::Map::from_iter([("time".to_owned(), Value::String(time))]);
                 line.append(&mut fields);
                 format!("{}\n", Value::Object(line))
             }
             LogFormat::Text => {
                 let event = fields.remove("event").unwrap_or_default();
                 let name = event.as_str().unwrap_or_default().replace('_', " ");
-                let rest: String =
-                    fields.iter().map(|(name, value)| format!(" {name}={}", for_people(value))).collect();
+                let rest: String = fields
+                    .iter()
+                    .map(|(name, value)| format!(" {name}={}", for_people(value)))
+                    .collect();
                 format!("{time} {name}{rest}\n")
             }
         }
@@ -191,7 +291,10 @@ impl AuditLog {
 
 fn for_people(value: &Value) -> String {
     match value.as_str() {
-        Some(text) if !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"') => {
+        Some(text)
+            if !text.is_empty()
+                && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"') =>
+        {
             text.to_owned()
         }
         _ => value.to_string(),
@@ -218,7 +321,9 @@ fn shorten(value: &mut Value) {
 
 /// The clock, in seconds since the epoch.
 pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// How a process ended, for people.
@@ -243,7 +348,11 @@ mod tests {
     #[test]
     fn a_line_is_one_json_object_whatever_a_stranger_says() {
         let login_name = "a\nb\"\u{1b}[31m".to_owned();
-        let refusal = RefusalRecord { code: "x".into(), detail: "y".repeat(5000), certificate: None };
+        let refusal = RefusalRecord {
+            code: "x".into(),
+            detail: "y".repeat(5000),
+            certificate: None,
+        };
         let event = Event::refused_by_gate(ConnectionId(7), login_name, refusal);
         let line = line(LogFormat::Json, &event);
         assert_eq!(line.matches('\n').count(), 1);
@@ -258,6 +367,9 @@ mod tests {
     fn text_is_for_people_and_still_one_line() {
         let how = "it was killed\nby SIGKILL".to_owned();
         let line = line(LogFormat::Text, &Event::GateEnded { how });
-        assert_eq!(line, "1970-01-01T00:00:00.000Z gate ended how=\"it was killed\\nby SIGKILL\"\n");
+        assert_eq!(
+            line,
+            "1970-01-01T00:00:00.000Z gate ended how=\"it was killed\\nby SIGKILL\"\n"
+        );
     }
 }

@@ -18,6 +18,9 @@ use crate::sys::{process, socket, spawn};
 pub(super) const EMPTY_ROOT: &str = "empty";
 /// A gate that ended is started again after this time.
 const RESTART_AFTER: Duration = Duration::from_millis(200);
+/// How often it is asked whether it lives, and how long it may stay silent.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 /// So many gates in a row that never came to serve are enough.
 const MAX_FAILURES: u32 = 5;
 /// The longest line, and the most lines, that one gate may say at its standard error.
@@ -29,6 +32,8 @@ pub(super) struct Gate {
     listeners: Vec<TcpListener>,
     running: Option<Running>,
     ended_at: Option<Instant>,
+    /// One has served: from then on none is given up for good.
+    has_served: bool,
     failures: u32,
     last_line: Option<String>,
 }
@@ -36,17 +41,31 @@ pub(super) struct Gate {
 struct Running {
     pid: Pid,
     link: Link<ToGate, FromGate>,
-    stderr: std::fs::File,
+    /// None once it has been closed.
+    stderr: Option<std::fs::File>,
     said: Vec<u8>,
     lines: u32,
     ready: bool,
-    /// It does not keep to the messages, or does not take any: it is being ended.
-    condemned: bool,
+    /// When it last said that it lives, and was last asked to.
+    heard: Instant,
+    asked: Instant,
+    /// It does not keep to the messages, or does not take any, or has closed the link: it is about
+    /// to end by itself or to be ended.
+    condemned: Option<Instant>,
+    /// Its number is not its any more.
+    reaped: bool,
 }
 
 impl Gate {
     pub(super) fn new(listeners: Vec<TcpListener>) -> Self {
-        Self { listeners, running: None, ended_at: None, failures: 0, last_line: None }
+        Self {
+            listeners,
+            running: None,
+            ended_at: None,
+            has_served: false,
+            failures: 0,
+            last_line: None,
+        }
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -64,11 +83,24 @@ impl Gate {
 
     /// Starts it, with what it needs to know.
     pub(super) fn start(&mut self, setup: GateSetup) -> Result<(), MonitorError> {
-        let failed = |source| MonitorError::System { what: "start the network process", source };
+        let failed = |source| MonitorError::System {
+            what: "start the network process",
+            source,
+        };
+        if !self
+            .listeners
+            .iter()
+            .all(|listener| socket::is_listening(listener.as_fd()))
+        {
+            // A gate that was taken over can do that to a socket that it shares with us.
+            return Err(failed(std::io::Error::other(
+                "a listening socket has been shut down",
+            )));
+        }
         let (here, there) = socket::packet_pair().map_err(failed)?;
         let (stderr, its_stderr) = socket::pipe().map_err(failed)?;
         socket::do_not_block(stderr.as_fd()).map_err(failed)?;
-        let pid = spawn::part("gate", None, &[there.as_fd(), its_stderr.as_fd()]).map_err(failed)?;
+        let pid = spawn::part("gate", Some(its_stderr), &[there.as_fd()]).map_err(failed)?;
         let link = Link::new(here);
         let listeners: Vec<_> = self.listeners.iter().map(AsFd::as_fd).collect();
         let setup = ToGate::Setup(Box::new(setup));
@@ -78,17 +110,39 @@ impl Gate {
         self.running = Some(Running {
             pid,
             link,
-            stderr: stderr.into(),
+            stderr: Some(stderr.into()),
             said: Vec::new(),
             lines: 0,
             ready: false,
-            condemned: false,
+            heard: Instant::now(),
+            asked: Instant::now(),
+            reaped: false,
+            condemned: None,
         });
         Ok(())
     }
 
+    /// Whether it has not said yet that it serves.
+    pub(super) fn is_starting(&self) -> bool {
+        self.running.as_ref().is_some_and(|gate| !gate.ready)
+    }
+
+    pub(super) fn is_alive(&mut self) {
+        if let Some(gate) = &mut self.running {
+            gate.heard = Instant::now();
+        }
+    }
+
+    /// Ends a gate that does not keep to the messages.
+    pub(super) fn condemn(&mut self) {
+        if let Some(gate) = &mut self.running {
+            gate.condemn();
+        }
+    }
+
     pub(super) fn is_ready(&mut self) {
         self.failures = 0;
+        self.has_served = true;
         if let Some(gate) = &mut self.running {
             gate.ready = true;
         }
@@ -96,10 +150,18 @@ impl Gate {
 
     /// The next message of the gate, if there is one.
     pub(super) fn receive(&mut self) -> Option<FromGate> {
-        let gate = self.running.as_mut().filter(|gate| !gate.condemned)?;
+        let gate = self
+            .running
+            .as_mut()
+            .filter(|gate| gate.condemned.is_none())?;
         match gate.link.receive() {
             Ok((message, _)) => Some(message),
             Err(LinkError::NotNow) => None,
+            // As when it ends; `hurry` sees to one that does not.
+            Err(LinkError::Closed) => {
+                gate.condemned = Some(Instant::now());
+                None
+            }
             Err(_) => {
                 gate.condemn();
                 None
@@ -116,6 +178,23 @@ impl Gate {
         }
     }
 
+    /// Asks the gate for a sign of life from time to time, and ends one that gives none, or that has
+    /// closed the link and has not ended since.
+    pub(super) fn watch(&mut self) {
+        let Some(gate) = &mut self.running else {
+            return;
+        };
+        let late = gate
+            .condemned
+            .is_some_and(|at| at.elapsed() > RESTART_AFTER);
+        if late || gate.heard.elapsed() > LONGEST_SILENCE {
+            gate.condemn();
+        } else if gate.ready && gate.asked.elapsed() > ASK_EVERY {
+            gate.asked = Instant::now();
+            self.send(&ToGate::AreYouAlive, &[]);
+        }
+    }
+
     /// The next line that the gate says at its standard error: a panic, or a complaint.
     pub(super) fn read_line(&mut self) -> Option<String> {
         let line = self.running.as_mut()?.read_line()?;
@@ -124,8 +203,9 @@ impl Gate {
     }
 
     /// Whether this child, which has ended, was the gate.
-    pub(super) fn has_ended(&self, pid: Pid) -> bool {
-        self.running.as_ref().is_some_and(|gate| gate.pid == pid)
+    pub(super) fn has_ended(&mut self, pid: Pid) -> bool {
+        let gate = self.running.as_mut().filter(|gate| gate.pid == pid);
+        gate.map(|gate| gate.reaped = true).is_some()
     }
 
     /// Forgets a gate that has ended. An error if it is no use to start another.
@@ -133,37 +213,52 @@ impl Gate {
         let served = self.running.take().is_some_and(|gate| gate.ready);
         self.ended_at = Some(Instant::now());
         self.failures = if served { 0 } else { self.failures + 1 };
-        match self.failures >= MAX_FAILURES {
-            true => Err(self.last_line.take().unwrap_or_else(|| "it ends as soon as it is started".into())),
+        match self.failures >= MAX_FAILURES && !self.has_served {
+            true => Err(self
+                .last_line
+                .take()
+                .unwrap_or_else(|| "it ends as soon as it is started".into())),
             false => Ok(()),
         }
     }
 
     pub(super) fn kill(&self) {
         if let Some(gate) = &self.running {
-            process::kill(gate.pid, Signal::SIGKILL);
+            gate.kill();
         }
     }
 
     pub(super) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let gate = self.running.as_ref().filter(|gate| !gate.condemned);
+        let gate = self
+            .running
+            .as_ref()
+            .filter(|gate| gate.condemned.is_none());
         gate.into_iter().flat_map(Running::watched)
     }
 
     /// The addresses that it listens on, as they turned out (port 0).
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
     }
 }
 
 impl Running {
     fn condemn(&mut self) {
-        self.condemned = true;
-        process::kill(self.pid, Signal::SIGKILL);
+        self.condemned = Some(Instant::now());
+        self.kill();
+    }
+
+    fn kill(&self) {
+        if !self.reaped {
+            process::kill(self.pid, Signal::SIGKILL);
+        }
     }
 
     fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let stderr = (self.lines < MAX_LINES).then(|| self.stderr.as_fd());
+        let stderr = self.stderr.as_ref().map(AsFd::as_fd);
         std::iter::once(self.link.as_fd()).chain(stderr)
     }
 
@@ -177,11 +272,12 @@ impl Running {
                 return Some(String::from_utf8_lossy(&line).trim_end().to_owned());
             }
             let mut chunk = [0; MAX_LINE];
-            match self.stderr.read(&mut chunk) {
-                Ok(read) if read > 0 && self.lines < MAX_LINES => {
-                    self.said.extend(chunk.iter().take(read));
-                }
-                _ => return None,
+            match self.stderr.as_mut()?.read(&mut chunk) {
+                Ok(0) => self.stderr = None,
+                // Read on, so that nobody has to wait, but not written down.
+                Ok(_) if self.lines >= MAX_LINES => {}
+                Ok(read) => self.said.extend(chunk.iter().take(read)),
+                Err(_) => return None,
             }
         }
     }
@@ -195,7 +291,8 @@ pub(super) fn ensure_host_keys(folder: &Path) -> Result<Vec<Event>, MonitorError
     };
     make_folder(folder).map_err(|error| wrong(error.into()))?;
     make_folder(&folder.join(EMPTY_ROOT)).map_err(|error| wrong(error.into()))?;
-    let keys = keys::host_keys::ensure_host_keys(folder, "bastion").map_err(|error| wrong(error.into()))?;
+    let keys = keys::host_keys::ensure_host_keys(folder, "bastion")
+        .map_err(|error| wrong(error.into()))?;
     Ok(keys
         .into_iter()
         .map(|key| Event::HostKey {
@@ -212,7 +309,8 @@ pub(super) fn read_host_keys(folder: &Path) -> Result<Vec<HostKey>, MonitorError
         folder: folder.into(),
         source,
     };
-    let keys = keys::host_keys::ensure_host_keys(folder, "bastion").map_err(|error| wrong(error.into()))?;
+    let keys = keys::host_keys::ensure_host_keys(folder, "bastion")
+        .map_err(|error| wrong(error.into()))?;
     keys.into_iter()
         .map(|key| {
             let text = key.key.to_openssh(ssh_key::LineEnding::LF);
@@ -224,5 +322,8 @@ pub(super) fn read_host_keys(folder: &Path) -> Result<Vec<HostKey>, MonitorError
 /// Makes a folder for our eyes only, and its parents, where missing.
 fn make_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
 }

@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::ipc::{CertificateRecord, ConnectionId, GrantRequest, RefusalRecord};
+use crate::ipc::{CertificateRecord, ConnectionId, GrantRequest, RefusalRecord, bounded};
 use crate::policy::{self, LoginRequest, Permissions, Refusal, Rules, UserCertificate};
 
 /// How many logins' proofs are remembered. Each takes a valid signature of a certificate's holder
 /// to make, so that nobody else can push one out.
 const REMEMBERED_PROOFS: usize = 100_000;
+
+/// How many of a certificate's principals the log names.
+const MAX_PRINCIPALS: usize = 16;
 
 /// Connections that were let in, and what for.
 #[derive(Default)]
@@ -81,7 +84,10 @@ impl Grants {
             .verdict
             .map_err(NotGranted::Refused)
             .and_then(|permissions| self.grant(request, permissions));
-        Outcome { verdict, certificate }
+        Outcome {
+            verdict,
+            certificate,
+        }
     }
 
     /// Once for a connection, once for a session identifier. Returns the account's name.
@@ -97,7 +103,11 @@ impl Grants {
             return Err(NotGranted::Replayed);
         }
         let account = permissions.account().to_owned();
-        let grant = Grant { permissions, peer: request.peer, local: request.local };
+        let grant = Grant {
+            permissions,
+            peer: request.peer,
+            local: request.local,
+        };
         self.by_connection.insert(request.connection, grant);
         Ok(account)
     }
@@ -146,9 +156,14 @@ impl From<&UserCertificate> for CertificateRecord {
         Self {
             ca: certificate.signature_key().fingerprint(),
             key: certificate.public_key().fingerprint(),
-            key_id: certificate.key_id().into_owned(),
+            key_id: bounded(certificate.key_id()),
             serial: certificate.serial(),
-            principals: certificate.valid_principals().to_vec(),
+            principals: certificate
+                .valid_principals()
+                .iter()
+                .take(MAX_PRINCIPALS)
+                .map(|name| bounded(name.as_str()))
+                .collect(),
         }
     }
 }
@@ -158,7 +173,7 @@ impl RefusalRecord {
     pub fn new(refusal: &Refusal, certificate: Option<&UserCertificate>) -> Self {
         Self {
             code: refusal.code().into(),
-            detail: refusal.to_string(),
+            detail: bounded(refusal.to_string()),
             certificate: certificate.map(CertificateRecord::from),
         }
     }

@@ -32,6 +32,8 @@ use grants::Grants;
 use sessions::Sessions;
 use trusted_keys::TrustedKeysFile;
 
+/// The most messages, and the most children, of one turn of the loop.
+const MESSAGES_A_TURN: usize = 256;
 /// How often the file of trusted authorities is looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// What the gate and the sessions may take beyond the grace time to end.
@@ -44,7 +46,7 @@ pub enum MonitorError {
     #[error(transparent)]
     Accounts(#[from] accounts::AccountsError),
     /// The host keys.
-    #[error("the host keys in {}: {source}", folder.display())]
+    #[error("the host keys in {}: {source}; --state-dir names another folder", folder.display())]
     HostKeys {
         /// The state folder.
         folder: PathBuf,
@@ -80,9 +82,13 @@ pub fn run(config: Config) -> Result<(), MonitorError> {
     let system = |what| move |source| MonitorError::System { what, source };
     process::close_what_was_left_open().map_err(system("close descriptors"))?;
     process::forbid_dump().map_err(system("forbid dumps"))?;
-    process::adopt_orphans().map_err(system("adopt orphans"))?;
     process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
-    let taken = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    let taken = [
+        Signal::SIGCHLD,
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+    ];
     let signals = Signals::take(&taken).map_err(system("take signals"))?;
     let accounts = Accounts::check(&config)?;
     let mut audit = AuditLog::new(config.log_format);
@@ -90,9 +96,11 @@ pub fn run(config: Config) -> Result<(), MonitorError> {
         audit.record(&key)?;
     }
     let listeners = listen(&config.listen)?;
-    accounts.keep_few_capabilities().map_err(system("give up capabilities"))?;
+    accounts
+        .keep_few_capabilities()
+        .map_err(system("give up capabilities"))?;
     let trusted_keys = TrustedKeysFile::new(config.trusted_user_ca_keys.clone());
-    let sessions = Sessions::new(&config);
+    let sessions = Sessions::new(&config).map_err(system("watch sessions"))?;
     let mut monitor = Monitor {
         gate: Gate::new(listeners),
         grants: Grants::default(),
@@ -169,8 +177,12 @@ impl Monitor {
     /// Waits until something is to be done: a message, a signal, or the time to look again.
     fn wait(&self, signals: &Signals) -> Result<(), MonitorError> {
         let mut watched = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        watched.extend(self.gate.watched().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        watched.extend(self.sessions.watched().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        watched.extend(
+            self.gate
+                .watched()
+                .map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
+        );
+        watched.push(PollFd::new(self.sessions.watched(), PollFlags::POLLIN));
         let limit = match (&self.stopping, self.gate.restart_due()) {
             (None, None) => LOOK_AGAIN,
             _ => Duration::from_millis(50),
@@ -178,15 +190,25 @@ impl Monitor {
         let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO);
         match poll(&mut watched, limit) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-            Err(error) => Err(MonitorError::System { what: "poll", source: error.into() }),
+            Err(error) => Err(MonitorError::System {
+                what: "poll",
+                source: error.into(),
+            }),
         }
     }
 
     fn keep_gate_running(&mut self) -> Result<(), MonitorError> {
+        self.gate.watch();
         if self.stopping.is_none() && self.gate.should_start() {
             let setup = self.gate_setup()?;
-            self.gate.start(setup)?;
+            if let Err(error) = self.gate.start(setup) {
+                self.audit.record(&Event::GateEnded {
+                    how: error.to_string(),
+                })?;
+                self.gate.forget().map_err(MonitorError::GateUnusable)?;
+            }
         }
+        self.sessions.end_overdue();
         Ok(())
     }
 
@@ -219,25 +241,56 @@ impl Monitor {
         while let Some(line) = self.gate.read_line() {
             self.audit.record(&Event::GateSays { line })?;
         }
-        while let Some(message) = self.gate.receive() {
+        // One that never stops talking must not keep everything else waiting.
+        for _ in 0..MESSAGES_A_TURN {
+            let Some(message) = self.gate.receive() else {
+                return Ok(());
+            };
             match message {
-                FromGate::Ready(fence) => self.gate_is_ready(fence)?,
+                FromGate::Ready(fence) if self.gate.is_starting() => self.gate_is_ready(fence)?,
+                FromGate::Ready(_) => self.gate.condemn(),
+                FromGate::Alive => self.gate.is_alive(),
                 FromGate::Opened { connection, peer } => {
                     let next = ConnectionId(connection.0.saturating_add(1));
                     self.next_connection = self.next_connection.max(next);
-                    self.audit.record(&Event::ConnectionOpened { connection, peer })?;
+                    self.audit
+                        .record(&Event::ConnectionOpened { connection, peer })?;
                 }
                 FromGate::Grant(request) => self.grant(&request)?,
                 FromGate::OpenSession { connection } => self.open_session(connection)?,
-                FromGate::Refused { connection, login_name, refusal } => {
-                    self.audit.record(&Event::refused_by_gate(connection, login_name, refusal))?;
+                FromGate::Refused {
+                    connection,
+                    login_name,
+                    refusal,
+                } => {
+                    self.audit
+                        .record(&Event::refused_by_gate(connection, login_name, refusal))?;
                 }
-                FromGate::ChannelClosed { connection, channel, received, sent } => self
-                    .audit
-                    .record(&Event::ChannelClosed { connection, channel, received, sent })?,
-                FromGate::Closed { connection, reason, received, sent } => {
+                FromGate::ChannelClosed {
+                    connection,
+                    channel,
+                    received,
+                    sent,
+                } => self.audit.record(&Event::ChannelClosed {
+                    connection,
+                    channel,
+                    received,
+                    sent,
+                })?,
+                FromGate::Closed {
+                    connection,
+                    reason,
+                    received,
+                    sent,
+                } => {
                     self.grants.forget(connection);
-                    self.audit.record(&Event::ConnectionClosed { connection, reason, received, sent })?;
+                    self.sessions.connection_closed(connection);
+                    self.audit.record(&Event::ConnectionClosed {
+                        connection,
+                        reason,
+                        received,
+                        sent,
+                    })?;
                 }
             }
         }
@@ -264,7 +317,13 @@ impl Monitor {
             Ok(_) => Verdict::Granted,
             Err(not_granted) => Verdict::Refused(not_granted.disclosed()),
         };
-        self.gate.send(&ToGate::Verdict { connection: request.connection, verdict }, &[]);
+        self.gate.send(
+            &ToGate::Verdict {
+                connection: request.connection,
+                verdict,
+            },
+            &[],
+        );
         Ok(())
     }
 
@@ -277,11 +336,26 @@ impl Monitor {
         match opened {
             Ok((event, socket)) => {
                 self.audit.record(&event)?;
-                self.gate.send(&ToGate::Session { connection, error: None }, &[socket.as_fd()]);
+                self.gate.send(
+                    &ToGate::Session {
+                        connection,
+                        error: None,
+                    },
+                    &[socket.as_fd()],
+                );
             }
             Err(error) => {
-                self.audit.record(&Event::SessionFailed { connection, error: error.clone() })?;
-                self.gate.send(&ToGate::Session { connection, error: Some(error) }, &[]);
+                self.audit.record(&Event::SessionFailed {
+                    connection,
+                    error: error.clone(),
+                })?;
+                self.gate.send(
+                    &ToGate::Session {
+                        connection,
+                        error: Some(error),
+                    },
+                    &[],
+                );
             }
         }
         Ok(())
@@ -297,14 +371,25 @@ impl Monitor {
     }
 
     fn reap(&mut self) -> Result<(), MonitorError> {
-        while let Some((pid, ended)) = process::reap() {
+        for _ in 0..MESSAGES_A_TURN {
+            let Some((pid, ended)) = process::reap() else {
+                break;
+            };
             if self.gate.has_ended(pid) {
                 // What it said last is still to be read.
                 self.hear_gate()?;
                 self.grants.clear();
-                self.audit.record(&Event::GateEnded { how: audit::describe(ended) })?;
+                self.audit.record(&Event::GateEnded {
+                    how: audit::describe(ended),
+                })?;
                 self.gate.forget().map_err(MonitorError::GateUnusable)?;
-            } else if let Some(event) = self.sessions.has_ended(pid, ended) {
+            } else if let Some(event) = {
+                // What it told last is still to be read.
+                for event in self.sessions.events() {
+                    self.audit.record(&event)?;
+                }
+                self.sessions.has_ended(pid, ended)
+            } {
                 self.audit.record(&event)?;
             }
         }
@@ -315,7 +400,9 @@ impl Monitor {
         if self.stopping.is_none() {
             let grace = self.config.shutdown_grace_time;
             self.stopping = Some(Instant::now() + grace + LAST_CALL);
-            self.audit.record(&Event::Stopping { grace_seconds: grace.as_secs() })?;
+            self.audit.record(&Event::Stopping {
+                grace_seconds: grace.as_secs(),
+            })?;
             self.gate.send(&ToGate::Drain(grace), &[]);
         }
         Ok(())
@@ -323,7 +410,9 @@ impl Monitor {
 
     /// Whether all has ended after SIGTERM; kills what has not by the deadline.
     fn has_stopped(&mut self) -> Result<bool, MonitorError> {
-        let Some(deadline) = self.stopping else { return Ok(false) };
+        let Some(deadline) = self.stopping else {
+            return Ok(false);
+        };
         if self.gate.is_gone() && self.sessions.is_empty() {
             self.audit.record(&Event::Stopped)?;
             return Ok(true);

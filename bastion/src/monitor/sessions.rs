@@ -1,8 +1,11 @@
 //! Session processes: one for each connection that was let in and has opened a channel.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -17,9 +20,16 @@ use crate::sys::account::{Account, terminal_group};
 use crate::sys::process::{self, Ended};
 use crate::sys::{socket, spawn};
 
+/// How long a session may take to follow its connection.
+const TO_FOLLOW: Duration = Duration::from_secs(5);
+/// The most events of one session that are read at a time.
+const EVENTS_A_TURN: usize = 32;
+
 /// The sessions that run, and what each of them gets.
 pub(super) struct Sessions {
     running: HashMap<Pid, Running>,
+    /// All links, by their process: however many there are, only those that say something cost.
+    links: Epoll,
     subsystem: BTreeMap<String, String>,
     forwarding: ForwardingRules,
     accept_env: Vec<String>,
@@ -32,14 +42,17 @@ pub(super) struct Sessions {
 struct Running {
     connection: ConnectionId,
     account: String,
+    /// When its connection ended; it is to follow soon.
+    over_since: Option<Instant>,
     /// None when the session has closed it, or has sent what is no message.
     link: Option<Link<SessionSetup, SessionEvent>>,
 }
 
 impl Sessions {
-    pub(super) fn new(config: &Config) -> Self {
-        Self {
+    pub(super) fn new(config: &Config) -> io::Result<Self> {
+        Ok(Self {
             running: HashMap::new(),
+            links: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             subsystem: config.subsystem.clone(),
             forwarding: config.forwarding_rules(),
             accept_env: config.accept_env.clone(),
@@ -47,7 +60,7 @@ impl Sessions {
             no_new_privileges: config.no_new_privileges,
             permit_network: config.permit_network,
             terminal_group: terminal_group(),
-        }
+        })
     }
 
     /// Starts the session process of a connection. Returns what happened and the gate's end of
@@ -66,14 +79,25 @@ impl Sessions {
         let pair = || socket::packet_pair().map_err(|error| failed("a socket", &error));
         let ((here, there), (gate_end, session_end)) = (pair()?, pair()?);
         let descriptors = [there.as_fd(), session_end.as_fd()];
-        let pid = spawn::part("session", accounts.to_become(account), &descriptors)
+        let pid = spawn::part("session", None, &descriptors)
             .map_err(|error| failed("the session process", &error))?;
         let link = Link::new(here);
-        link.send(&self.setup(connection, account, &grant), &[]).map_err(|error| {
+        link.send(&self.setup(connection, account, &grant, accounts), &[])
+            .map_err(|error| {
+                spawn::discard(pid);
+                failed("the session process", &error)
+            })?;
+        let said = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(pid.as_raw().unsigned_abs()));
+        self.links.add(&link, said).map_err(|error| {
             spawn::discard(pid);
             failed("the session process", &error)
         })?;
-        let running = Running { connection, account: name.to_owned(), link: Some(link) };
+        let running = Running {
+            connection,
+            account: name.to_owned(),
+            over_since: None,
+            link: Some(link),
+        };
         let event = Event::SessionOpened {
             connection,
             account: name.to_owned(),
@@ -83,10 +107,17 @@ impl Sessions {
         Ok((event, gate_end))
     }
 
-    fn setup(&self, connection: ConnectionId, account: &Account, grant: &Grant) -> SessionSetup {
+    fn setup(
+        &self,
+        connection: ConnectionId,
+        account: &Account,
+        grant: &Grant,
+        accounts: &Accounts,
+    ) -> SessionSetup {
         let permissions = &grant.permissions;
         SessionSetup {
             account: account.clone(),
+            become_account: accounts.as_root(),
             connection,
             peer: grant.peer,
             local: grant.local,
@@ -106,11 +137,39 @@ impl Sessions {
         }
     }
 
-    /// What the sessions have told since the last time.
+    /// A connection has ended: its session is to end, too.
+    pub(super) fn connection_closed(&mut self, connection: ConnectionId) {
+        let its = self
+            .running
+            .values_mut()
+            .find(|session| session.connection == connection);
+        if let Some(session) = its {
+            session.over_since = Some(Instant::now());
+        }
+    }
+
+    /// Ends the sessions that have outlived their connections: the account can stop them.
+    pub(super) fn end_overdue(&self) {
+        for (&pid, session) in &self.running {
+            if session
+                .over_since
+                .is_some_and(|since| since.elapsed() > TO_FOLLOW)
+            {
+                process::kill(pid, Signal::SIGKILL);
+            }
+        }
+    }
+
+    /// What the sessions have told since the last time: of some of them, if they are many.
     pub(super) fn events(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        for session in self.running.values_mut() {
-            session.read(&mut events);
+        let mut ready = [EpollEvent::empty(); 64];
+        let count = self.links.wait(&mut ready, EpollTimeout::ZERO).unwrap_or(0);
+        for said in ready.iter().take(count) {
+            let pid = i32::try_from(said.data()).map(Pid::from_raw);
+            if let Some(session) = pid.ok().and_then(|pid| self.running.get_mut(&pid)) {
+                session.read(&self.links, &mut events);
+            }
         }
         events
     }
@@ -125,8 +184,9 @@ impl Sessions {
         })
     }
 
-    pub(super) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.running.values().filter_map(|session| session.link.as_ref()).map(AsFd::as_fd)
+    /// Readable when a session has told something.
+    pub(super) fn watched(&self) -> BorrowedFd<'_> {
+        self.links.0.as_fd()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -135,18 +195,24 @@ impl Sessions {
 
     /// Ends what has not ended by itself.
     pub(super) fn kill(&self) {
-        self.running.keys().for_each(|&pid| process::kill(pid, Signal::SIGKILL));
+        self.running
+            .keys()
+            .for_each(|&pid| process::kill(pid, Signal::SIGKILL));
     }
 }
 
 impl Running {
-    fn read(&mut self, events: &mut Vec<Event>) {
-        while let Some(link) = &self.link {
+    fn read(&mut self, links: &Epoll, events: &mut Vec<Event>) {
+        for _ in 0..EVENTS_A_TURN {
+            let Some(link) = &self.link else { return };
             match link.receive() {
                 Ok((event, _)) => events.push(self.describe(event)),
                 Err(LinkError::NotNow) => return,
                 // It goes, or it talks nonsense: either way it has nothing more to say.
-                Err(_) => self.link = None,
+                Err(_) => {
+                    let _closed_anyhow = links.delete(link);
+                    self.link = None;
+                }
             }
         }
     }
@@ -154,12 +220,23 @@ impl Running {
     fn describe(&self, event: SessionEvent) -> Event {
         let connection = self.connection;
         match event {
-            SessionEvent::Started { channel, kind, pty, pid } => {
-                Event::ProgramStarted { connection, channel, kind, pty, pid }
-            }
-            SessionEvent::Ended { channel, end } => {
-                Event::ProgramEnded { connection, channel, end: end.into() }
-            }
+            SessionEvent::Started {
+                channel,
+                kind,
+                pty,
+                pid,
+            } => Event::ProgramStarted {
+                connection,
+                channel,
+                kind,
+                pty,
+                pid,
+            },
+            SessionEvent::Ended { channel, end } => Event::ProgramEnded {
+                connection,
+                channel,
+                end: end.into(),
+            },
             SessionEvent::Forward(event) => Event::forward(connection, event),
         }
     }
@@ -167,7 +244,8 @@ impl Running {
 
 /// Our own variables; those that are not UTF-8 cannot be named in the configuration either.
 fn own_environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// The variables that every program gets, whoever logs in: those of the container that the
@@ -176,7 +254,12 @@ fn container_environment(
     config: &Config,
     ours: impl Iterator<Item = (String, String)>,
 ) -> Vec<(String, String)> {
-    let passed = |name: &str| config.pass_env.iter().any(|pattern| wildcard::matches(pattern, name));
+    let passed = |name: &str| {
+        config
+            .pass_env
+            .iter()
+            .any(|pattern| wildcard::matches(pattern, name))
+    };
     let mut all: BTreeMap<String, String> = ours.filter(|(name, _)| passed(name)).collect();
     all.insert("PATH".into(), config.path.clone());
     all.extend(config.set_env.clone());
@@ -189,10 +272,23 @@ mod tests {
 
     #[test]
     fn only_listed_variables_of_the_container_are_passed_on() {
-        let ours = [("OPENCLAW_GATEWAY_PASSWORD", "x"), ("SECRET", "y"), ("PATH", "/evil"), ("TZ", "UTC")];
-        let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let config = Config { set_env: BTreeMap::from([("EDITOR".into(), "vi".into())]), ..Config::default() };
-        let names: Vec<_> = container_environment(&config, ours).into_iter().map(|(name, _)| name).collect();
+        let ours = [
+            ("OPENCLAW_GATEWAY_PASSWORD", "x"),
+            ("SECRET", "y"),
+            ("PATH", "/evil"),
+            ("TZ", "UTC"),
+        ];
+        let ours = ours
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Config {
+            set_env: BTreeMap::from([("EDITOR".into(), "vi".into())]),
+            ..Config::default()
+        };
+        let names: Vec<_> = container_environment(&config, ours)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert_eq!(names, ["EDITOR", "OPENCLAW_GATEWAY_PASSWORD", "PATH", "TZ"]);
     }
 }

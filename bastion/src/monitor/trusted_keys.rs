@@ -21,13 +21,22 @@ pub(super) struct TrustedKeysFile {
 /// What tells one version of the file from another.
 #[derive(PartialEq, Eq)]
 enum Seen {
-    Version { device: u64, inode: u64, length: u64, changed: (i64, i64) },
+    Version {
+        device: u64,
+        inode: u64,
+        length: u64,
+        changed: (i64, i64),
+    },
     Error(io::ErrorKind),
 }
 
 impl TrustedKeysFile {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, seen: None, keys: TrustedUserCaKeys::nobody() }
+        Self {
+            path,
+            seen: None,
+            keys: TrustedUserCaKeys::nobody(),
+        }
     }
 
     /// The keys of the last version.
@@ -48,9 +57,10 @@ impl TrustedKeysFile {
                 let fingerprints = keys.fingerprints().collect();
                 (keys, Event::TrustedKeysRead { file, fingerprints })
             }
-            Err(error) => {
-                (TrustedUserCaKeys::nobody(), Event::TrustedKeysUnusable { file, error })
-            }
+            Err(error) => (
+                TrustedUserCaKeys::nobody(),
+                Event::TrustedKeysUnusable { file, error },
+            ),
         };
         self.keys = keys;
         Some(event)
@@ -72,7 +82,9 @@ impl TrustedKeysFile {
         let unreadable = |error: io::Error| format!("{error}; nobody can log in until it is there");
         let length = fs::metadata(&self.path).map_err(unreadable)?.len();
         if length > MAX_LENGTH {
-            return Err(format!("it has {length} bytes; a file of public keys has no more than {MAX_LENGTH}"));
+            return Err(format!(
+                "it has {length} bytes; a file of public keys has no more than {MAX_LENGTH}"
+            ));
         }
         let text = fs::read_to_string(&self.path).map_err(unreadable)?;
         TrustedUserCaKeys::parse(&text, &self.path.display().to_string())

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::OnceLock;
 
 use super::public_key::{KeyType, MalformedKey, PublicKey, names_a_certificate};
 use super::refusal::printable;
@@ -116,7 +117,21 @@ pub struct UserCertificate {
     extensions: Vec<NamedData>,
     signature_key: PublicKey,
     signature: Vec<u8>,
+    verdict: SignatureVerdict,
 }
+
+/// What came of checking the CA's signature, once that was asked for. It follows from the bytes,
+/// which never change, and so it says nothing about whether two certificates are the same.
+#[derive(Clone, Debug, Default)]
+struct SignatureVerdict(OnceLock<Result<Verified, SignatureError>>);
+
+impl PartialEq for SignatureVerdict {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for SignatureVerdict {}
 
 impl UserCertificate {
     /// The longest certificate that is accepted. Two 8192-bit RSA keys and a signature are 3 KiB.
@@ -177,6 +192,7 @@ impl UserCertificate {
             extensions,
             signature_key,
             signature,
+            verdict: SignatureVerdict::default(),
         })
     }
 
@@ -187,12 +203,16 @@ impl UserCertificate {
         self.verify_signature().is_ok()
     }
 
-    /// [`signature_is_valid`](Self::signature_is_valid), with the algorithm or the reason.
+    /// [`signature_is_valid`](Self::signature_is_valid), with the algorithm or the reason. It is
+    /// computed when it is first asked for.
     pub fn verify_signature(&self) -> Result<Verified, SignatureError> {
-        // "computed over all preceding fields from the initial string up to, and including the
-        // signature key"
-        let signed = self.bytes.get(..self.signed_len).unwrap_or_default();
-        self.signature_key.verify(signed, &self.signature)
+        let verdict = self.verdict.0.get_or_init(|| {
+            // "computed over all preceding fields from the initial string up to, and including the
+            // signature key"
+            let signed = self.bytes.get(..self.signed_len).unwrap_or_default();
+            self.signature_key.verify(signed, &self.signature)
+        });
+        verdict.clone()
     }
 
     /// The certificate's bytes, as they were parsed.

@@ -31,7 +31,19 @@ pub struct Decision {
 
 /// Decides on a request at the time `now`, in seconds since the epoch.
 pub fn decide(request: &LoginRequest<'_>, now: u64, rules: &Rules) -> Decision {
-    match UserCertificate::parse(request.certificate) {
+    decide_on_offered(None, request, now, rules)
+}
+
+/// As [`decide`], for one who has seen a certificate before: if it is this one, byte for byte, it
+/// is not parsed again, nor its CA's signature verified again. All else is decided anew.
+pub fn decide_on_offered(
+    offered: Option<UserCertificate>,
+    request: &LoginRequest<'_>,
+    now: u64,
+    rules: &Rules,
+) -> Decision {
+    let offered = offered.filter(|offered| offered.as_bytes() == request.certificate);
+    match offered.map_or_else(|| UserCertificate::parse(request.certificate), Ok) {
         Ok(certificate) => Decision {
             verdict: judge(&certificate, request, now, rules),
             certificate: Some(certificate),

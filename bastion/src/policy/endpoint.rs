@@ -50,7 +50,9 @@ impl EndpointPattern {
     pub(super) fn matches_tcp(&self, name: &str, address: Option<IpAddr>, port: u16) -> bool {
         match &self.what {
             What::Any => true,
-            What::Tcp { port: Some(only), .. } if *only != port => false,
+            What::Tcp {
+                port: Some(only), ..
+            } if *only != port => false,
             What::Tcp { host, .. } => match host {
                 Host::Any => true,
                 Host::Loopback => address.is_some_and(|address| address.is_loopback()),
@@ -86,7 +88,8 @@ impl TryFrom<String> for EndpointPattern {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let what = parse(&text).map_err(|problem| format!("\"{}\": {problem}", printable(&text, 128)))?;
+        let what =
+            parse(&text).map_err(|problem| format!("\"{}\": {problem}", printable(&text, 128)))?;
         Ok(Self { text, what })
     }
 }
@@ -111,32 +114,48 @@ fn parse(text: &str) -> Result<What, String> {
         _ => {}
     }
     if let Some(port) = parse_port(text) {
-        return Ok(What::Tcp { host: Host::Any, port: Some(port) });
+        return Ok(What::Tcp {
+            host: Host::Any,
+            port: Some(port),
+        });
     }
     let (host, port) = text.rsplit_once(':').ok_or(
         "write host:port, such as \"localhost:18789\" or \"*:443\", a path of a Unix socket, \"any\" or \"none\"",
     )?;
     let port = match port {
         "*" => None,
-        digits => Some(parse_port(digits).ok_or("its port is neither a number from 1 to 65535 nor \"*\"")?),
+        digits => Some(
+            parse_port(digits).ok_or("its port is neither a number from 1 to 65535 nor \"*\"")?,
+        ),
     };
-    Ok(What::Tcp { host: parse_host(host)?, port })
+    Ok(What::Tcp {
+        host: parse_host(host)?,
+        port,
+    })
 }
 
 fn parse_host(host: &str) -> Result<Host, String> {
-    if let Some(bracketed) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    if let Some(bracketed) = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         return Network::parse(bracketed).map(Host::Network);
     }
-    let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'*' | b'?');
+    let of_a_name =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'*' | b'?');
     match canonical_name(host).as_str() {
         "*" => Ok(Host::Any),
         "localhost" => Ok(Host::Loopback),
         "" => Err("it has no host; write \"*\" for any".into()),
-        name if name.contains(':') => Err("write an IPv6 address in brackets, as in \"[::1]:80\"".into()),
+        name if name.contains(':') => {
+            Err("write an IPv6 address in brackets, as in \"[::1]:80\"".into())
+        }
         name if name.contains('/') || name.parse::<IpAddr>().is_ok() => {
             Network::parse(name).map(Host::Network)
         }
-        name if !name.bytes().all(of_a_name) => Err("its host is neither a name nor an address".into()),
+        name if !name.bytes().all(of_a_name) => {
+            Err("its host is neither a name nor an address".into())
+        }
         // It would be compared with names, and let through or held up by no address at all.
         name if !name.bytes().any(|byte| byte.is_ascii_alphabetic()) => {
             Err("write a network as address/length, as in \"10.0.0.0/8:443\"".into())
@@ -185,9 +204,16 @@ mod tests {
             ("/run/x.sock", "/run/x.sock", "127.0.0.1", 22, false),
         ] {
             let address = Some(address.parse().unwrap());
-            assert_eq!(pattern(entry).matches_tcp(name, address, port), expected, "{entry} {name} {address:?}");
+            assert_eq!(
+                pattern(entry).matches_tcp(name, address, port),
+                expected,
+                "{entry} {name} {address:?}"
+            );
         }
-        assert!(!pattern("10.0.0.0/8:*").matches_tcp("x", None, 1), "an address is not known yet");
+        assert!(
+            !pattern("10.0.0.0/8:*").matches_tcp("x", None, 1),
+            "an address is not known yet"
+        );
     }
 
     #[test]
@@ -202,19 +228,45 @@ mod tests {
             ("/tmp/*", "/tmp/a/b", true),
             ("*:*", "/run/x", false),
         ] {
-            assert_eq!(pattern(entry).matches_unix(Path::new(path)), expected, "{entry} {path}");
+            assert_eq!(
+                pattern(entry).matches_unix(Path::new(path)),
+                expected,
+                "{entry} {path}"
+            );
         }
     }
 
     #[test]
     fn entries_that_mean_nothing_are_refused() {
         for entry in [
-            "", "localhost", "localhost:", "localhost:0", "localhost:65536", "localhost:+80", "localhost:http", ":80",
-            "::1:80", "[::1:80", "[localhost]:80", "10.0.0.1/8:80", "10.0.0.0/33:80", "10.*:80", "10.0.0:80", "a b:80",
-            "0", "65536", "example.org/24:80", "Any", "run/x.sock", "[fe80::1%eth0]:80",
+            "",
+            "localhost",
+            "localhost:",
+            "localhost:0",
+            "localhost:65536",
+            "localhost:+80",
+            "localhost:http",
+            ":80",
+            "::1:80",
+            "[::1:80",
+            "[localhost]:80",
+            "10.0.0.1/8:80",
+            "10.0.0.0/33:80",
+            "10.*:80",
+            "10.0.0:80",
+            "a b:80",
+            "0",
+            "65536",
+            "example.org/24:80",
+            "Any",
+            "run/x.sock",
+            "[fe80::1%eth0]:80",
         ] {
             let refused = EndpointPattern::try_from(entry.to_owned());
-            assert!(refused.as_ref().is_err_and(|error| error.starts_with('"')), "{entry}: {refused:?}");
+            assert!(
+                refused.as_ref().is_err_and(|error| error.starts_with('"')),
+                "{entry}: {refused:?}"
+            );
         }
     }
 

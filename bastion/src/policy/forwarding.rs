@@ -109,21 +109,30 @@ impl Default for ForwardingRules {
 
 fn patterns(entries: &[&str]) -> Vec<EndpointPattern> {
     // A test sees to it that none is left out.
-    entries.iter().filter_map(|&entry| EndpointPattern::try_from(entry.to_owned()).ok()).collect()
+    entries
+        .iter()
+        .filter_map(|&entry| EndpointPattern::try_from(entry.to_owned()).ok())
+        .collect()
 }
 
 impl ForwardingRules {
     /// Whether a name may be asked for at all; to be decided before it is resolved.
     pub fn may_resolve(&self, host: &str, port: u16) -> Result<(), NotPermitted> {
         let name = canonical_name(host);
-        let denied = self.deny_open.iter().find(|entry| entry.matches_tcp(&name, None, port));
-        denied.map_or(Ok(()), |entry| Err(denied_by(entry, described(host, None, port))))
+        let denied = self
+            .deny_open
+            .iter()
+            .find(|entry| entry.matches_tcp(&name, None, port));
+        denied.map_or(Ok(()), |entry| {
+            Err(denied_by(entry, described(host, None, port)))
+        })
     }
 
     /// The address to connect to, if what `host` was resolved to may be connected to.
     pub fn may_connect(&self, host: &str, address: SocketAddr) -> Result<SocketAddr, NotPermitted> {
         let (name, address) = (canonical_name(host), as_connected(address));
-        let lists = |entry: &&EndpointPattern| entry.matches_tcp(&name, Some(address.ip()), address.port());
+        let lists =
+            |entry: &&EndpointPattern| entry.matches_tcp(&name, Some(address.ip()), address.port());
         let what = || described(host, Some(address.ip()), address.port());
         if let Some(entry) = self.deny_open.iter().find(lists) {
             return Err(denied_by(entry, what()));
@@ -137,7 +146,11 @@ impl ForwardingRules {
     /// Whether the Unix socket at this path, free of symbolic links, may be connected to.
     pub fn may_connect_unix(&self, path: &Path) -> Result<(), NotPermitted> {
         self.is_not_denied(path)?;
-        match self.permit_open.iter().any(|entry| entry.matches_unix(path)) {
+        match self
+            .permit_open
+            .iter()
+            .any(|entry| entry.matches_unix(path))
+        {
             true => Ok(()),
             false => Err(NotPermitted::NotOpen(shown(path))),
         }
@@ -161,13 +174,18 @@ impl ForwardingRules {
         let addresses = self.addresses_for(host)?;
         let name = canonical_name(host);
         let listed = |address: &IpAddr| {
-            self.permit_listen.iter().any(|entry| entry.matches_tcp(&name, Some(*address), port))
+            self.permit_listen
+                .iter()
+                .any(|entry| entry.matches_tcp(&name, Some(*address), port))
         };
         if !addresses.iter().all(listed) {
             return Err(NotPermitted::NotListen(described(host, None, port)));
         }
         let reserved = (1..FIRST_UNRESERVED_PORT).contains(&port);
-        let named = self.permit_listen.iter().any(|entry| entry.names_port(port));
+        let named = self
+            .permit_listen
+            .iter()
+            .any(|entry| entry.names_port(port));
         match reserved && !superuser && !named {
             true => Err(NotPermitted::ReservedPort(port)),
             false => Ok(addresses),
@@ -176,7 +194,11 @@ impl ForwardingRules {
 
     /// Whether a Unix socket may be made at this path.
     pub fn may_listen_unix(&self, path: &Path) -> Result<(), NotPermitted> {
-        match self.permit_listen.iter().any(|entry| entry.matches_unix(path)) {
+        match self
+            .permit_listen
+            .iter()
+            .any(|entry| entry.matches_unix(path))
+        {
             true => Ok(()),
             false => Err(NotPermitted::NotListen(shown(path))),
         }
@@ -213,7 +235,10 @@ fn as_connected(address: SocketAddr) -> SocketAddr {
 }
 
 fn denied_by(entry: &EndpointPattern, what: String) -> NotPermitted {
-    NotPermitted::Denied { what, entry: entry.to_string() }
+    NotPermitted::Denied {
+        what,
+        entry: entry.to_string(),
+    }
 }
 
 fn described(host: &str, address: Option<IpAddr>, port: u16) -> String {
@@ -236,14 +261,21 @@ mod tests {
         ForwardingRules::default()
     }
 
-    fn connects(rules: &ForwardingRules, host: &str, address: &str) -> Result<SocketAddr, NotPermitted> {
+    fn connects(
+        rules: &ForwardingRules,
+        host: &str,
+        address: &str,
+    ) -> Result<SocketAddr, NotPermitted> {
         rules.may_connect(host, address.parse().unwrap())
     }
 
     #[test]
     fn every_default_is_an_entry() {
         assert_eq!(rules().deny_open.len(), DENY_OPEN.len());
-        assert_eq!((rules().permit_open.len(), rules().permit_listen.len()), (1, 1));
+        assert_eq!(
+            (rules().permit_open.len(), rules().permit_listen.len()),
+            (1, 1)
+        );
     }
 
     #[test]
@@ -255,7 +287,11 @@ mod tests {
             ("pomerium", "172.30.0.10:443"),
             ("example.org", "[2001:db8::1]:443"),
         ] {
-            assert_eq!(connects(&rules(), host, address), Ok(address.parse().unwrap()), "{host}");
+            assert_eq!(
+                connects(&rules(), host, address),
+                Ok(address.parse().unwrap()),
+                "{host}"
+            );
         }
     }
 
@@ -277,13 +313,20 @@ mod tests {
             ("metadata.google.internal", "192.0.2.7:80"),
         ] {
             let verdict = connects(&rules(), host, address);
-            assert!(matches!(verdict, Err(NotPermitted::Denied { .. })), "{host}: {verdict:?}");
+            assert!(
+                matches!(verdict, Err(NotPermitted::Denied { .. })),
+                "{host}: {verdict:?}"
+            );
         }
     }
 
     #[test]
     fn a_denied_name_is_not_even_resolved() {
-        for name in ["metadata.google.internal", "METADATA.google.internal.", "metadata"] {
+        for name in [
+            "metadata.google.internal",
+            "METADATA.google.internal.",
+            "metadata",
+        ] {
             assert!(rules().may_resolve(name, 80).is_err(), "{name}");
         }
         assert!(rules().may_resolve("metadata.example.org", 80).is_ok());
@@ -297,10 +340,22 @@ mod tests {
         for (host, address, connected) in [
             ("0.0.0.0", "0.0.0.0:18789", "127.0.0.1:18789"),
             ("::", "[::]:18789", "[::1]:18789"),
-            ("::ffff:0.0.0.0", "[::ffff:0.0.0.0]:18789", "127.0.0.1:18789"),
-            ("::ffff:127.0.0.1", "[::ffff:127.0.0.1]:18789", "127.0.0.1:18789"),
+            (
+                "::ffff:0.0.0.0",
+                "[::ffff:0.0.0.0]:18789",
+                "127.0.0.1:18789",
+            ),
+            (
+                "::ffff:127.0.0.1",
+                "[::ffff:127.0.0.1]:18789",
+                "127.0.0.1:18789",
+            ),
         ] {
-            assert_eq!(connects(&rules, host, address), Ok(connected.parse().unwrap()), "{host}");
+            assert_eq!(
+                connects(&rules, host, address),
+                Ok(connected.parse().unwrap()),
+                "{host}"
+            );
             let denied = address.replace("18789", "5432");
             assert!(connects(&rules, host, &denied).is_err(), "{denied}");
         }
@@ -309,7 +364,8 @@ mod tests {
     #[test]
     fn a_narrow_permit_open_permits_what_it_lists() {
         let mut rules = rules();
-        rules.permit_open = patterns(&["localhost:18789", "git.example.org:443", "/run/app/*.sock"]);
+        rules.permit_open =
+            patterns(&["localhost:18789", "git.example.org:443", "/run/app/*.sock"]);
         assert!(connects(&rules, "localhost", "127.0.0.1:18789").is_ok());
         assert!(connects(&rules, "git.example.org", "192.0.2.1:443").is_ok());
         assert!(rules.may_connect_unix(Path::new("/run/app/a.sock")).is_ok());
@@ -321,7 +377,11 @@ mod tests {
         ] {
             assert!(connects(&rules, host, address).is_err(), "{host}");
         }
-        assert!(rules.may_connect_unix(Path::new("/run/other.sock")).is_err());
+        assert!(
+            rules
+                .may_connect_unix(Path::new("/run/other.sock"))
+                .is_err()
+        );
         rules.permit_open = patterns(&["none"]);
         assert!(connects(&rules, "localhost", "127.0.0.1:18789").is_err());
     }
@@ -329,12 +389,21 @@ mod tests {
     #[test]
     fn by_default_the_sockets_that_stand_for_the_host_are_denied() {
         for path in [
-            "/var/run/docker.sock", "/run/docker.sock", "/run/user/1000/docker.sock", "/run/podman/podman.sock",
-            "/run/containerd/containerd.sock", "/run/crio/crio.sock", "/host/var/run/docker.sock",
+            "/var/run/docker.sock",
+            "/run/docker.sock",
+            "/run/user/1000/docker.sock",
+            "/run/podman/podman.sock",
+            "/run/containerd/containerd.sock",
+            "/run/crio/crio.sock",
+            "/host/var/run/docker.sock",
         ] {
             assert!(rules().may_connect_unix(Path::new(path)).is_err(), "{path}");
         }
-        assert!(rules().may_connect_unix(Path::new("/tmp/vscode-ipc.sock")).is_ok());
+        assert!(
+            rules()
+                .may_connect_unix(Path::new("/tmp/vscode-ipc.sock"))
+                .is_ok()
+        );
     }
 
     #[test]
@@ -353,27 +422,49 @@ mod tests {
             (ClientSpecified, "localhost", "127.0.0.1 ::1"),
             (ClientSpecified, "10.0.0.1", "10.0.0.1"),
         ] {
-            let rules = ForwardingRules { gateway_ports, ..rules() };
+            let rules = ForwardingRules {
+                gateway_ports,
+                ..rules()
+            };
             let addresses = rules.may_listen(host, 8080, false).unwrap();
             let shown: Vec<_> = addresses.iter().map(ToString::to_string).collect();
             assert_eq!(shown.join(" "), expected, "{gateway_ports:?} {host}");
         }
-        let rules = ForwardingRules { gateway_ports: ClientSpecified, ..rules() };
+        let rules = ForwardingRules {
+            gateway_ports: ClientSpecified,
+            ..rules()
+        };
         assert!(rules.may_listen("example.org", 8080, false).is_err());
     }
 
     #[test]
     fn reserved_ports_are_for_the_superuser_and_for_those_that_are_named() {
         let mut rules = rules();
-        for (port, superuser, permitted) in [(80, false, false), (80, true, true), (1023, false, false), (1024, false, true), (0, false, true)] {
-            assert_eq!(rules.may_listen("localhost", port, superuser).is_ok(), permitted, "{port}");
+        for (port, superuser, permitted) in [
+            (80, false, false),
+            (80, true, true),
+            (1023, false, false),
+            (1024, false, true),
+            (0, false, true),
+        ] {
+            assert_eq!(
+                rules.may_listen("localhost", port, superuser).is_ok(),
+                permitted,
+                "{port}"
+            );
         }
         rules.permit_listen = patterns(&["localhost:80", "*:8080"]);
         assert!(rules.may_listen("localhost", 80, false).is_ok());
         assert!(rules.may_listen("", 8080, false).is_ok());
         assert!(rules.may_listen("localhost", 8081, false).is_err());
-        assert!(rules.may_listen("localhost", 0, false).is_err(), "any port is more than is listed");
+        assert!(
+            rules.may_listen("localhost", 0, false).is_err(),
+            "any port is more than is listed"
+        );
         rules.gateway_ports = GatewayPorts::Yes;
-        assert!(rules.may_listen("localhost", 80, false).is_err(), "that would be all addresses");
+        assert!(
+            rules.may_listen("localhost", 80, false).is_err(),
+            "that would be all addresses"
+        );
     }
 }

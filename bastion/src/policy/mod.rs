@@ -49,7 +49,7 @@ mod wire;
 
 pub use self::authorize::{AuthRequest, Logins, Permissions, Rules, authorize};
 pub use self::certificate::{CertificateType, MalformedCertificate, NamedData, UserCertificate};
-pub use self::decide::{Decision, LoginRequest, decide};
+pub use self::decide::{Decision, LoginRequest, decide, decide_on_offered};
 pub use self::proof::{Proof, ProofError};
 pub use self::public_key::{KeyType, MalformedKey, PublicKey};
 pub use self::refusal::{Refusal, printable};

@@ -41,9 +41,18 @@ pub(super) fn for_program(
     set("LOGNAME", account.name.clone().into());
     set("SHELL", account.shell.clone().into());
     let (peer, local) = (setup.peer, setup.local);
-    let connection = format!("{} {} {} {}", peer.ip(), peer.port(), local.ip(), local.port());
+    let connection = format!(
+        "{} {} {} {}",
+        peer.ip(),
+        peer.port(),
+        local.ip(),
+        local.port()
+    );
     set("SSH_CONNECTION", connection.into());
-    set("SSH_CLIENT", format!("{} {} {}", peer.ip(), peer.port(), local.port()).into());
+    set(
+        "SSH_CLIENT",
+        format!("{} {} {}", peer.ip(), peer.port(), local.port()).into(),
+    );
     if let Some(command) = original_command {
         set("SSH_ORIGINAL_COMMAND", command.into());
     }
@@ -58,8 +67,40 @@ pub(super) fn for_program(
 /// one that steers the dynamic linker or a shell's start.
 fn acceptable(accept_env: &[String], name: &str) -> bool {
     let ordinary = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let steering = name.starts_with("LD_")
-        || matches!(name, "BASH_ENV" | "ENV" | "IFS" | "PATH" | "HOME" | "SHELL" | "SHELLOPTS" | "BASHOPTS");
+    let steering = [
+        "LD_",
+        "GLIBC_",
+        "MALLOC_",
+        "PYTHON",
+        "PERL",
+        "RUBY",
+        "NODE_",
+        "GIT_",
+        "SSH_",
+        "BASH_FUNC",
+    ]
+    .iter()
+    .any(|prefix| name.starts_with(prefix) && name != "GIT_PROTOCOL")
+        || matches!(
+            name,
+            "BASH_ENV"
+                | "ENV"
+                | "IFS"
+                | "PATH"
+                | "HOME"
+                | "SHELL"
+                | "SHELLOPTS"
+                | "BASHOPTS"
+                | "PROMPT_COMMAND"
+                | "PS4"
+                | "ZDOTDIR"
+                | "GCONV_PATH"
+                | "LOCPATH"
+                | "NLSPATH"
+                | "TMPDIR"
+                | "USER"
+                | "LOGNAME"
+        );
     let named = !name.is_empty() && name.len() <= 256 && name.bytes().all(ordinary);
     named && !steering && accept_env.iter().any(|pattern| matches(pattern, name))
 }
@@ -71,7 +112,17 @@ mod tests {
     #[test]
     fn no_pattern_lets_the_linker_or_a_shell_be_steered() {
         let all = ["*".to_owned()];
-        for name in ["LD_PRELOAD", "LD_LIBRARY_PATH", "BASH_ENV", "ENV", "PATH", "IFS", "A=B", "", "A B"] {
+        for name in [
+            "LD_PRELOAD",
+            "LD_LIBRARY_PATH",
+            "BASH_ENV",
+            "ENV",
+            "PATH",
+            "IFS",
+            "A=B",
+            "",
+            "A B",
+        ] {
             assert!(!acceptable(&all, name), "{name}");
         }
         assert!(acceptable(&all, "GIT_PROTOCOL"));

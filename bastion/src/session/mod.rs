@@ -17,9 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use thiserror::Error;
 
-use crate::ipc::{
-    FromSession, Link, LinkError, ProgramEnd, SessionEvent, SessionSetup, ToSession,
-};
+use crate::ipc::{FromSession, Link, LinkError, ProgramEnd, SessionEvent, SessionSetup, ToSession};
 use crate::sys::signals::Signals;
 use crate::sys::{process, sandbox, spawn};
 use forward::{Forwarding, Outcome};
@@ -52,20 +50,36 @@ pub enum SessionError {
     },
 }
 
-/// Serves one connection until it ends. Run as the account, with the links to the monitor and to
+/// Serves one connection until it ends. Run with the links to the monitor and to
 /// the gate inherited.
 pub fn run() -> Result<(), SessionError> {
     let system = |what| move |source| SessionError::System { what, source };
     process::set_name(c"bastion-session");
     process::forbid_dump().map_err(system("forbid dumps"))?;
-    let mut links = spawn::inherited(2).map_err(system("the links"))?.into_iter();
+    let mut links = spawn::inherited(2)
+        .map_err(system("the links"))?
+        .into_iter();
     let (Some(monitor), Some(gate)) = (links.next(), links.next()) else {
         return Err(system("the links")(std::io::ErrorKind::NotFound.into()));
     };
     let (monitor, gate) = (MonitorLink::new(monitor), GateLink::new(gate));
-    let signals = Signals::take(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT])
-        .map_err(system("take signals"))?;
+    let signals = Signals::take(&[
+        Signal::SIGCHLD,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGINT,
+    ])
+    .map_err(system("take signals"))?;
     let setup = first_message(&monitor)?;
+    if setup.become_account {
+        // Here, not before execve: the kernel then lets nobody of that account trace or stop this
+        // process on its way.
+        setup
+            .account
+            .assume()
+            .map_err(|error| system("become the account")(std::io::Error::other(error)))?;
+        process::forbid_dump().map_err(system("forbid dumps"))?;
+    }
     if setup.no_new_privileges {
         process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
     }
@@ -74,19 +88,30 @@ pub fn run() -> Result<(), SessionError> {
             .map_err(|error| system("forbid the network")(std::io::Error::other(error)))?;
     }
     let forwarding = Forwarding::new(&setup);
-    let mut session = Session { monitor, gate, forwarding, programs: Programs::new(setup) };
+    let mut session = Session {
+        monitor,
+        gate,
+        forwarding,
+        programs: Programs::new(setup),
+    };
     let outcome = session.serve(&signals);
     session.programs.hang_up_all();
     match outcome {
         // The connection went while it was being told something: that is how connections end.
-        Err(SessionError::Link { source: LinkError::Closed, .. }) => Ok(()),
+        Err(SessionError::Link {
+            source: LinkError::Closed,
+            ..
+        }) => Ok(()),
         outcome => outcome,
     }
 }
 
 fn first_message(monitor: &MonitorLink) -> Result<SessionSetup, SessionError> {
     wait_for(monitor, PollFlags::POLLIN, "monitor")?;
-    monitor.receive().map(|(setup, _)| setup).map_err(link("monitor"))
+    monitor
+        .receive()
+        .map(|(setup, _)| setup)
+        .map_err(link("monitor"))
 }
 
 struct Session {
@@ -129,16 +154,25 @@ impl Session {
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.monitor.as_fd(), PollFlags::empty()),
         ];
-        watched.extend(self.forwarding.watched().map(|(fd, flags)| PollFd::new(fd, flags)));
+        watched.extend(
+            self.forwarding
+                .watched()
+                .map(|(fd, flags)| PollFd::new(fd, flags)),
+        );
         let limit = match self.forwarding.patience(Instant::now()) {
             // Rounded up: woken a moment too early it would ask again, and again.
-            Some(limit) => PollTimeout::try_from(limit + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX),
+            Some(limit) => {
+                PollTimeout::try_from(limit + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+            }
             None => PollTimeout::NONE,
         };
         match poll(&mut watched, limit) {
             Ok(_) => Ok(watched.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
             Err(Errno::EINTR) => Ok(vec![false; watched.len()]),
-            Err(error) => Err(SessionError::System { what: "poll", source: error.into() }),
+            Err(error) => Err(SessionError::System {
+                what: "poll",
+                source: error.into(),
+            }),
         }
     }
 
@@ -149,24 +183,35 @@ impl Session {
                 Ok((order, _)) => order,
                 Err(LinkError::NotNow) => return Ok(true),
                 Err(LinkError::Closed) => return Ok(false),
-                Err(source) => return Err(SessionError::Link { part: "gate", source }),
+                Err(source) => {
+                    return Err(SessionError::Link {
+                        part: "gate",
+                        source,
+                    });
+                }
             };
             match order {
-                ToSession::Start { channel, program, pty, environment } => {
-                    match self.programs.start(channel, program, pty, environment) {
-                        Ok(running) => {
-                            self.report(SessionEvent::Started {
-                                channel,
-                                kind: running.kind,
-                                pty: running.pty,
-                                pid: running.pid,
-                            })?;
-                            let answer = FromSession::Started { channel, started: running.started };
-                            self.answer(&answer, &running.descriptors)?;
-                        }
-                        Err(reason) => self.answer(&FromSession::Failed { channel, reason }, &[])?,
+                ToSession::Start {
+                    channel,
+                    program,
+                    pty,
+                    environment,
+                } => match self.programs.start(channel, program, pty, environment) {
+                    Ok(running) => {
+                        self.report(SessionEvent::Started {
+                            channel,
+                            kind: running.kind,
+                            pty: running.pty,
+                            pid: running.pid,
+                        })?;
+                        let answer = FromSession::Started {
+                            channel,
+                            started: running.started,
+                        };
+                        self.answer(&answer, &running.descriptors)?;
                     }
-                }
+                    Err(reason) => self.answer(&FromSession::Failed { channel, reason }, &[])?,
+                },
                 ToSession::WindowChange { channel, size } => self.programs.resize(channel, size),
                 ToSession::Signal { channel, signal } => self.programs.signal(channel, &signal),
                 ToSession::HangUp { channel } => self.programs.hang_up(channel),
@@ -199,7 +244,10 @@ impl Session {
         while let Some((pid, ended)) = process::reap() {
             if let Some(channel) = self.programs.ended(pid) {
                 let end = ProgramEnd::from(ended);
-                self.report(SessionEvent::Ended { channel, end: end.clone() })?;
+                self.report(SessionEvent::Ended {
+                    channel,
+                    end: end.clone(),
+                })?;
                 self.answer(&FromSession::Ended { channel, end }, &[])?;
             }
         }

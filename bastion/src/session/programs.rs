@@ -40,7 +40,10 @@ pub(super) struct JustStarted {
 
 impl Programs {
     pub(super) fn new(setup: SessionSetup) -> Self {
-        Self { setup, running: HashMap::new() }
+        Self {
+            setup,
+            running: HashMap::new(),
+        }
     }
 
     /// Starts a program on a channel. The error is a sentence for the user.
@@ -68,7 +71,9 @@ impl Programs {
             &self.setup,
             &client_environment,
             order.original_command.as_deref(),
-            pty.as_ref().zip(wired.path.as_deref()).map(|(pty, path)| (pty.term.as_str(), path)),
+            pty.as_ref()
+                .zip(wired.path.as_deref())
+                .map(|(pty, path)| (pty.term.as_str(), path)),
         );
         let account = &self.setup.account;
         let name = order.file.display().to_string();
@@ -82,12 +87,22 @@ impl Programs {
         }
         .spawn()
         .map_err(|error| failed(&format!("start {name}"), error))?;
-        self.running.insert(channel, Running { pid, terminal: wired.terminal });
+        self.running.insert(
+            channel,
+            Running {
+                pid,
+                terminal: wired.terminal,
+            },
+        );
         Ok(JustStarted {
             kind: order.kind,
             pty: pty.is_some(),
             pid: pid.as_raw().unsigned_abs(),
-            started: if pty.is_some() { Started::Terminal } else { Started::Pipes },
+            started: if pty.is_some() {
+                Started::Terminal
+            } else {
+                Started::Pipes
+            },
             descriptors: wired.ours,
         })
     }
@@ -95,7 +110,9 @@ impl Programs {
     /// Tells programs that are started from now on where the user's agent is.
     pub(super) fn set_agent(&mut self, socket: &Path) {
         let socket = socket.to_string_lossy().into_owned();
-        self.setup.environment.push(("SSH_AUTH_SOCK".into(), socket));
+        self.setup
+            .environment
+            .push(("SSH_AUTH_SOCK".into(), socket));
     }
 
     /// Tells a channel's terminal its new size. Without one, nothing is to be done.
@@ -109,9 +126,12 @@ impl Programs {
     /// Sends a signal that RFC 4254 §6.10 names to a channel's process group.
     pub(super) fn signal(&self, channel: ChannelNumber, name: &str) {
         const NAMES: [&str; 12] = [
-            "ABRT", "ALRM", "FPE", "HUP", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2",
+            "ABRT", "ALRM", "FPE", "HUP", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1",
+            "USR2",
         ];
-        let signal = NAMES.contains(&name).then(|| Signal::from_str(&format!("SIG{name}")));
+        let signal = NAMES
+            .contains(&name)
+            .then(|| Signal::from_str(&format!("SIG{name}")));
         if let (Some(running), Some(Ok(signal))) = (self.running.get(&channel), signal) {
             process::kill_group(running.pid, signal);
         }
@@ -130,12 +150,18 @@ impl Programs {
     /// The connection is gone.
     pub(super) fn hang_up_all(&mut self) {
         let channels: Vec<_> = self.running.keys().copied().collect();
-        channels.into_iter().for_each(|channel| self.hang_up(channel));
+        channels
+            .into_iter()
+            .for_each(|channel| self.hang_up(channel));
     }
 
     /// Forgets a program that has ended; returns its channel.
     pub(super) fn ended(&mut self, pid: Pid) -> Option<ChannelNumber> {
-        let channel = self.running.iter().find(|(_, p)| p.pid == pid).map(|(&channel, _)| channel)?;
+        let channel = self
+            .running
+            .iter()
+            .find(|(_, p)| p.pid == pid)
+            .map(|(&channel, _)| channel)?;
         self.running.remove(&channel);
         Some(channel)
     }
@@ -158,13 +184,17 @@ impl Order {
                 Program::Subsystem(name) => Some(name.into()),
             };
             let order = Self::configured(setup, ProgramKind::ForcedCommand, forced)?;
-            return Ok(Self { original_command: original, ..order });
+            return Ok(Self {
+                original_command: original,
+                ..order
+            });
         }
         match program {
             Program::Exec(asked) => Self::command(setup, ProgramKind::Exec, asked),
             Program::Subsystem(name) => {
                 let command = setup.subsystem.get(&name);
-                let command = command.ok_or_else(|| format!("there is no subsystem '{}'", name.escape_default()))?;
+                let command = command
+                    .ok_or_else(|| format!("there is no subsystem '{}'", name.escape_default()))?;
                 Self::configured(setup, ProgramKind::Subsystem, command)
             }
             Program::Shell => {
@@ -183,20 +213,38 @@ impl Order {
             return Self::command(setup, kind, command.as_bytes().to_owned());
         };
         // Options that it does not know are for itself to refuse, where the user sees why.
-        let arguments = ["bastion", "sftp-server"].into_iter().chain(words).map(OsString::from).collect();
-        Ok(Self { kind, file: spawn::OURSELVES.into(), arguments, original_command: None })
+        let arguments = ["bastion", "sftp-server"]
+            .into_iter()
+            .chain(words)
+            .map(OsString::from)
+            .collect();
+        Ok(Self {
+            kind,
+            file: spawn::OURSELVES.into(),
+            arguments,
+            original_command: None,
+        })
     }
 
     fn command(setup: &SessionSetup, kind: ProgramKind, command: Vec<u8>) -> Result<Self, String> {
         if command.contains(&0) {
             return Err("a command cannot contain a NUL byte".to_owned());
         }
-        let arguments = vec![shell_name(setup).to_owned(), "-c".into(), OsString::from_vec(command)];
+        let arguments = vec![
+            shell_name(setup).to_owned(),
+            "-c".into(),
+            OsString::from_vec(command),
+        ];
         Ok(Self::shell(setup, kind, arguments))
     }
 
     fn shell(setup: &SessionSetup, kind: ProgramKind, arguments: Vec<OsString>) -> Self {
-        Self { kind, file: setup.account.shell.clone(), arguments, original_command: None }
+        Self {
+            kind,
+            file: setup.account.shell.clone(),
+            arguments,
+            original_command: None,
+        }
     }
 }
 
@@ -215,10 +263,16 @@ struct Wired {
 impl Wired {
     fn to_terminal(request: &PtyRequest, terminal_group: Option<u32>) -> io::Result<Self> {
         let pty = pty::open(terminal_group)?;
-        pty::edit_modes(pty.follower.as_fd(), |modes| terminal::apply(modes, &request.modes))?;
+        pty::edit_modes(pty.follower.as_fd(), |modes| {
+            terminal::apply(modes, &request.modes)
+        })?;
         pty::set_size(pty.leader.as_fd(), request.size)?;
         Ok(Self {
-            stdio: [pty.follower.try_clone()?, pty.follower.try_clone()?, pty.follower],
+            stdio: [
+                pty.follower.try_clone()?,
+                pty.follower.try_clone()?,
+                pty.follower,
+            ],
             ours: vec![pty.leader.try_clone()?],
             terminal: Some(pty.leader),
             path: Some(pty.path),
@@ -250,6 +304,7 @@ mod tests {
 
     use super::*;
     use crate::ipc::{ConnectionId, SessionTerms};
+    use crate::policy::forwarding::ForwardingRules;
     use crate::sys::account::Account;
 
     fn setup(force_command: Option<&str>) -> SessionSetup {
@@ -262,25 +317,44 @@ mod tests {
             shell: "/bin/bash".into(),
         };
         let address = SocketAddr::from(([127, 0, 0, 1], 22));
-        let subsystem = [("sftp", "internal-sftp -u 027"), ("netconf", "/usr/bin/netconf --fast")];
+        let subsystem = [
+            ("sftp", "internal-sftp -u 027"),
+            ("netconf", "/usr/bin/netconf --fast"),
+        ];
         SessionSetup {
             account,
+            become_account: false,
             connection: ConnectionId(1),
             peer: address,
             local: address,
-            terms: SessionTerms { pty: true, port_forwarding: true, agent_forwarding: true },
+            terms: SessionTerms {
+                pty: true,
+                port_forwarding: true,
+                agent_forwarding: true,
+            },
             force_command: force_command.map(str::to_owned),
-            subsystem: BTreeMap::from(subsystem.map(|(name, command)| (name.into(), command.into()))),
+            subsystem: BTreeMap::from(
+                subsystem.map(|(name, command)| (name.into(), command.into())),
+            ),
             accept_env: Vec::new(),
             environment: Vec::new(),
             terminal_group: None,
             no_new_privileges: false,
+            permit_network: true,
+            forwarding: ForwardingRules::default(),
         }
     }
 
-    fn order(force_command: Option<&str>, program: Program) -> (String, Vec<OsString>, Option<OsString>) {
+    fn order(
+        force_command: Option<&str>,
+        program: Program,
+    ) -> (String, Vec<OsString>, Option<OsString>) {
         let order = Order::new(&setup(force_command), program).unwrap();
-        (order.file.display().to_string(), order.arguments, order.original_command)
+        (
+            order.file.display().to_string(),
+            order.arguments,
+            order.original_command,
+        )
     }
 
     #[test]

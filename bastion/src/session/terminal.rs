@@ -1,7 +1,8 @@
 //! Encoded terminal modes (RFC 4254 §8).
 
 use nix::sys::termios::{
-    ControlFlags, InputFlags, LocalFlags, OutputFlags, SpecialCharacterIndices as Character, Termios,
+    ControlFlags, InputFlags, LocalFlags, OutputFlags, SpecialCharacterIndices as Character,
+    Termios,
 };
 
 use crate::sys::pty;

@@ -8,7 +8,7 @@ const DATA_HEADER: usize = 4 + 1 + 4 + 4;
 /// Replies are handed on once they take up so many bytes: the size of a pipe.
 const ENOUGH: usize = 64 * 1024;
 
-/// A reply (§7), but for SSH_FXP_DATA, which [`Replies::data`] writes in place.
+/// A reply (§7), but for SSH_FXP_DATA, which is written in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// How it went.

@@ -28,7 +28,9 @@ pub struct Account {
 #[derive(Debug, Error)]
 pub enum AccountError {
     /// No such account.
-    #[error("there is no account '{0}' on this machine; make it, or map the login name to one that exists")]
+    #[error(
+        "there is no account '{0}' on this machine; make it, or map the login name to one that exists"
+    )]
     Unknown(String),
     /// The name service failed.
     #[error("the account '{name}' cannot be looked up: {source}")]
@@ -54,7 +56,10 @@ impl Account {
     /// Looks an account up by its name.
     pub fn by_name(name: &str) -> Result<Self, AccountError> {
         let user = User::from_name(name)
-            .map_err(|source| AccountError::Lookup { name: name.into(), source })?
+            .map_err(|source| AccountError::Lookup {
+                name: name.into(),
+                source,
+            })?
             .ok_or_else(|| AccountError::Unknown(name.into()))?;
         Self::from_user(user)
     }
@@ -63,13 +68,19 @@ impl Account {
     pub fn current() -> Result<Self, AccountError> {
         let uid = Uid::effective();
         let user = User::from_uid(uid)
-            .map_err(|source| AccountError::Lookup { name: uid.to_string(), source })?
+            .map_err(|source| AccountError::Lookup {
+                name: uid.to_string(),
+                source,
+            })?
             .ok_or_else(|| AccountError::Unknown(uid.to_string()))?;
         Self::from_user(user)
     }
 
     fn from_user(user: User) -> Result<Self, AccountError> {
-        let lookup = |source| AccountError::Lookup { name: user.name.clone(), source };
+        let lookup = |source| AccountError::Lookup {
+            name: user.name.clone(),
+            source,
+        };
         let name = CString::new(user.name.clone()).map_err(|_| lookup(nix::Error::EINVAL))?;
         let groups = getgrouplist(&name, user.gid).map_err(lookup)?;
         let shell = match user.shell.as_os_str().is_empty() {
@@ -125,13 +136,20 @@ impl Account {
     }
 
     fn failed(&self, what: String) -> AccountError {
-        AccountError::Switch { name: self.name.clone(), uid: self.uid, what }
+        AccountError::Switch {
+            name: self.name.clone(),
+            uid: self.uid,
+            what,
+        }
     }
 }
 
 /// The group that terminals belong to, `tty`, where the machine has it.
 pub fn terminal_group() -> Option<u32> {
-    Group::from_name("tty").ok().flatten().map(|group| group.gid.as_raw())
+    Group::from_name("tty")
+        .ok()
+        .flatten()
+        .map(|group| group.gid.as_raw())
 }
 
 /// Whether this process runs as the superuser.

@@ -10,6 +10,7 @@ pub mod files;
 pub mod network;
 pub mod process;
 pub mod pty;
+pub mod read;
 pub mod readiness;
 pub mod resolver;
 pub mod sandbox;

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, getpeername, getsockopt,
-    listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect,
+    getpeername, getsockopt, listen, setsockopt, socket, sockopt,
 };
 use nix::sys::stat::{Mode, umask};
 
@@ -58,7 +58,10 @@ pub struct FoundSocket {
 pub fn find_unix(path: &Path) -> io::Result<FoundSocket> {
     let file = File::from(open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?);
     if !file.metadata()?.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no socket"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no socket",
+        ));
     }
     let path = std::fs::read_link(in_proc(&file))?;
     Ok(FoundSocket { file, path })
@@ -75,7 +78,10 @@ pub fn connect_unix(found: &FoundSocket) -> io::Result<OwnedFd> {
 /// The path that the far end of a Unix socket was bound to, as its owner wrote it. It betrays a
 /// socket that goes by another name here (a hard link, a bind mount).
 pub fn peer_path(socket: BorrowedFd<'_>) -> Option<PathBuf> {
-    getpeername::<UnixAddr>(socket.as_raw_fd()).ok()?.path().map(Path::to_path_buf)
+    getpeername::<UnixAddr>(socket.as_raw_fd())
+        .ok()?
+        .path()
+        .map(Path::to_path_buf)
 }
 
 /// The descriptor's name in the file system.

@@ -62,13 +62,6 @@ pub fn die_with_parent() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })
 }
 
-/// Makes orphaned descendants children of this process, to be reaped by it
-/// (`PR_SET_CHILD_SUBREAPER`): a container's first process may not know how to.
-pub fn adopt_orphans() -> io::Result<()> {
-    // SAFETY: as above.
-    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) })
-}
-
 /// The name that `ps` and `top` show, cut at 15 bytes.
 pub fn set_name(name: &std::ffi::CStr) {
     // SAFETY: the pointer is to a NUL-terminated string that outlives the call.

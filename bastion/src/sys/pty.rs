@@ -53,7 +53,11 @@ pub fn open(terminal_group: Option<u32>) -> io::Result<Pty> {
     // devpts already gives the account's own terminals such a mode; where it will not be changed
     // (a mount with fixed options) that of the mount stands.
     let _mount_decides = fchmod(&follower, Mode::from_bits_truncate(mode));
-    Ok(Pty { leader: into_owned(leader)?, follower, path })
+    Ok(Pty {
+        leader: into_owned(leader)?,
+        follower,
+        path,
+    })
 }
 
 fn into_owned(leader: PtyMaster) -> io::Result<OwnedFd> {
@@ -85,9 +89,12 @@ pub fn edit_modes(terminal: BorrowedFd<'_>, edit: impl FnOnce(&mut Termios)) -> 
 /// Sets both line speeds, given in bits per second; one that the system does not know is left.
 pub fn set_speed(modes: &mut Termios, bits_per_second: u32) {
     let mut raw: libc::termios = modes.clone().into();
-    let Some(speed) = speed_constant(bits_per_second) else { return };
+    let Some(speed) = speed_constant(bits_per_second) else {
+        return;
+    };
     // SAFETY: both change fields of a plain structure that we own.
-    let set = unsafe { libc::cfsetispeed(&raw mut raw, speed) | libc::cfsetospeed(&raw mut raw, speed) };
+    let set =
+        unsafe { libc::cfsetispeed(&raw mut raw, speed) | libc::cfsetospeed(&raw mut raw, speed) };
     if set == 0 {
         *modes = raw.into();
     }

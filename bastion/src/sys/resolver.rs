@@ -57,7 +57,8 @@ impl Lookup {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error.to_string()),
         }
-        postcard::from_bytes(&bytes).unwrap_or_else(|_| Err("the name service does not answer".into()))
+        postcard::from_bytes(&bytes)
+            .unwrap_or_else(|_| Err("the name service does not answer".into()))
     }
 }
 

@@ -80,7 +80,11 @@ pub fn enter(account: Option<&Account>, root: &std::path::Path) -> Result<Fence,
     process::limit(Resource::RLIMIT_FSIZE, 0).map_err(system("forbid files"))?;
     let landlock = forbid_by_landlock()?;
     forbid_by_filter().map_err(|error| SandboxError::Filter(error.to_string()))?;
-    Ok(Fence { empty_root, landlock, system_calls: true })
+    Ok(Fence {
+        empty_root,
+        landlock,
+        system_calls: true,
+    })
 }
 
 fn shut_into(root: &std::path::Path) -> io::Result<()> {
@@ -117,8 +121,10 @@ fn forbid_by_filter() -> Result<(), Box<dyn std::error::Error>> {
 /// Forbids this process and all it starts any socket but Unix ones, for good. What a network of
 /// containers does not fence off (the gateway beside it, the host's end of the bridge), this does.
 pub fn forbid_network() -> Result<(), SandboxError> {
-    process::forbid_new_privileges()
-        .map_err(|source| SandboxError::System { what: "forbid new privileges", source })?;
+    process::forbid_new_privileges().map_err(|source| SandboxError::System {
+        what: "forbid new privileges",
+        source,
+    })?;
     no_network_filter()
         .and_then(|program| Ok(seccompiler::apply_filter(&program)?))
         .map_err(|error| SandboxError::Filter(error.to_string()))
@@ -138,7 +144,11 @@ fn no_network_filter() -> Result<BpfProgram, Box<dyn std::error::Error>> {
         rules.insert(libc::SYS_socket | abi, vec![not_unix.clone()]);
         rules.insert(libc::SYS_io_uring_setup | abi, Vec::new());
     }
-    compile(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EACCES.unsigned_abs()))
+    compile(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EACCES.unsigned_abs()),
+    )
 }
 
 /// Bits that are set in the numbers of system calls: none, and on x86-64 that of the x32 ABI, which
@@ -156,15 +166,11 @@ const PERMITTED: &[libc::c_long] = &[
     libc::SYS_readv,
     libc::SYS_writev,
     libc::SYS_recvfrom,
-    libc::SYS_sendto,
     libc::SYS_recvmsg,
-    libc::SYS_sendmsg,
-    libc::SYS_shutdown,
     libc::SYS_close,
     // Connections that come in on the listening socket.
     libc::SYS_accept4,
     libc::SYS_getsockopt,
-    libc::SYS_setsockopt,
     libc::SYS_getsockname,
     libc::SYS_getpeername,
     // Waiting.
@@ -222,7 +228,11 @@ fn filter() -> Result<BpfProgram, Box<dyn std::error::Error>> {
 fn refusals() -> Result<Vec<BpfProgram>, Box<dyn std::error::Error>> {
     let refuse = |call, error: i32| {
         let rules = BTreeMap::from([(call, Vec::new())]);
-        compile(rules, SeccompAction::Allow, SeccompAction::Errno(error.unsigned_abs()))
+        compile(
+            rules,
+            SeccompAction::Allow,
+            SeccompAction::Errno(error.unsigned_abs()),
+        )
     };
     Ok(vec![
         // It takes its flags from memory, which a filter cannot read. Told that it does not
@@ -242,8 +252,42 @@ fn compile(
     Ok(SeccompFilter::new(rules, otherwise, on_match, architecture)?.try_into()?)
 }
 
+fn condition(
+    argument: u8,
+    operator: SeccompCmpOp,
+    value: i32,
+) -> Result<SeccompCondition, seccompiler::BackendError> {
+    let value = u64::from(value.unsigned_abs());
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+}
+
+fn stream_pair() -> Result<SeccompRule, seccompiler::BackendError> {
+    // The type's low bits; the others are flags.
+    let kind = SeccompCmpOp::MaskedEq(0xf);
+    SeccompRule::new(vec![
+        condition(0, SeccompCmpOp::Eq, libc::AF_UNIX)?,
+        condition(1, kind, libc::SOCK_STREAM)?,
+    ])
+}
+
+fn send_to_nowhere() -> Result<SeccompRule, seccompiler::BackendError> {
+    let fast_open = SeccompCmpOp::MaskedEq(u64::from(libc::MSG_FASTOPEN.unsigned_abs()));
+    SeccompRule::new(vec![
+        condition(3, fast_open, 0)?,
+        SeccompCondition::new(4, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?,
+    ])
+}
+
+fn socket_option(level: i32, name: i32) -> Result<SeccompRule, seccompiler::BackendError> {
+    SeccompRule::new(vec![
+        condition(1, SeccompCmpOp::Eq, level)?,
+        condition(2, SeccompCmpOp::Eq, name)?,
+    ])
+}
+
 /// System calls that are permitted with certain arguments only.
-fn permitted_with_arguments() -> Result<BTreeMap<i64, Vec<SeccompRule>>, Box<dyn std::error::Error>> {
+fn permitted_with_arguments() -> Result<BTreeMap<i64, Vec<SeccompRule>>, Box<dyn std::error::Error>>
+{
     let rule = |argument, operator, value: u64| {
         SeccompRule::new(vec![SeccompCondition::new(
             argument,
@@ -259,7 +303,10 @@ fn permitted_with_arguments() -> Result<BTreeMap<i64, Vec<SeccompRule>>, Box<dyn
             .collect::<Result<Vec<_>, _>>()
     };
     let masked = |argument, mask: i32, value: i32| {
-        let (mask, value) = (u64::from(mask.unsigned_abs()), u64::from(value.unsigned_abs()));
+        let (mask, value) = (
+            u64::from(mask.unsigned_abs()),
+            u64::from(value.unsigned_abs()),
+        );
         rule(argument, SeccompCmpOp::MaskedEq(mask), value)
     };
     let thread = libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND;
@@ -274,12 +321,40 @@ fn permitted_with_arguments() -> Result<BTreeMap<i64, Vec<SeccompRule>>, Box<dyn
         (libc::SYS_tgkill, equal(0, &[own])?),
         (
             libc::SYS_fcntl,
-            equal(1, &[libc::F_GETFL, libc::F_SETFL, libc::F_GETFD, libc::F_SETFD, libc::F_DUPFD_CLOEXEC])?,
+            equal(
+                1,
+                &[
+                    libc::F_GETFL,
+                    libc::F_SETFL,
+                    libc::F_GETFD,
+                    libc::F_SETFD,
+                    libc::F_DUPFD_CLOEXEC,
+                    libc::F_SETPIPE_SZ,
+                ],
+            )?,
         ),
         // A pair that is connected to nothing but itself: the runtime's, where it watches signals.
-        (libc::SYS_socketpair, equal(0, &[libc::AF_UNIX])?),
-        (libc::SYS_ioctl, equal(1, &[i32::try_from(libc::FIONBIO).unwrap_or(0)])?),
-        (libc::SYS_prctl, equal(0, &[libc::PR_SET_NAME, libc::PR_SET_VMA])?),
+        // Of streams only: a datagram socket could send to any other by its name.
+        (libc::SYS_socketpair, vec![stream_pair()?]),
+        // On what is connected: to no address, and without MSG_FASTOPEN, which connects.
+        (libc::SYS_sendto, vec![send_to_nowhere()?]),
+        // Never of reading: that would end the listening socket for good.
+        (libc::SYS_shutdown, equal(1, &[libc::SHUT_WR])?),
+        (
+            libc::SYS_setsockopt,
+            vec![
+                socket_option(libc::SOL_SOCKET, libc::SO_KEEPALIVE)?,
+                socket_option(libc::IPPROTO_TCP, libc::TCP_NODELAY)?,
+            ],
+        ),
+        (
+            libc::SYS_ioctl,
+            equal(1, &[i32::try_from(libc::FIONBIO).unwrap_or(0)])?,
+        ),
+        (
+            libc::SYS_prctl,
+            equal(0, &[libc::PR_SET_NAME, libc::PR_SET_VMA])?,
+        ),
         // Reading its own limits, as the C library does for a thread's stack; setting none.
         (
             libc::SYS_prlimit64,
@@ -305,17 +380,32 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let fenced = std::thread::spawn(move || {
             forbid_network().unwrap();
-            assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::PermissionDenied);
-            assert_eq!(TcpListener::bind("[::1]:0").unwrap_err().kind(), ErrorKind::PermissionDenied);
-            assert_eq!(UdpSocket::bind("127.0.0.1:0").unwrap_err().kind(), ErrorKind::PermissionDenied);
+            assert_eq!(
+                TcpStream::connect(address).unwrap_err().kind(),
+                ErrorKind::PermissionDenied
+            );
+            assert_eq!(
+                TcpListener::bind("[::1]:0").unwrap_err().kind(),
+                ErrorKind::PermissionDenied
+            );
+            assert_eq!(
+                UdpSocket::bind("127.0.0.1:0").unwrap_err().kind(),
+                ErrorKind::PermissionDenied
+            );
             for family in [libc::AF_NETLINK, libc::AF_VSOCK, libc::AF_PACKET, -1] {
                 // SAFETY: socket takes integers and returns one.
                 let made = unsafe { libc::socket(family, libc::SOCK_RAW, 0) };
-                assert_eq!((made, io::Error::last_os_error().kind()), (-1, ErrorKind::PermissionDenied));
+                assert_eq!(
+                    (made, io::Error::last_os_error().kind()),
+                    (-1, ErrorKind::PermissionDenied)
+                );
             }
             // SAFETY: a null pointer is refused as such, if the call is let through at all.
             let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, 0) };
-            assert_eq!((ring, io::Error::last_os_error().kind()), (-1, ErrorKind::PermissionDenied));
+            assert_eq!(
+                (ring, io::Error::last_os_error().kind()),
+                (-1, ErrorKind::PermissionDenied)
+            );
             UnixStream::pair().unwrap();
         });
         fenced.join().unwrap();

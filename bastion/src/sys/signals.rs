@@ -15,7 +15,10 @@ impl Signals {
         let mut set = SigSet::empty();
         signals.iter().for_each(|signal| set.add(*signal));
         set.thread_block()?;
-        Ok(Self(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+        Ok(Self(SignalFd::with_flags(
+            &set,
+            SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+        )?))
     }
 
     /// The next signal that has arrived, if there is one. Several of a kind may be one.

@@ -1,11 +1,12 @@
 //! Sequenced-packet sockets between the parts: whole messages, with descriptors beside them.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, getsockopt, recv, sendmsg,
+    setsockopt, socketpair, sockopt,
 };
 
 /// The most descriptors that one message carries.
@@ -14,44 +15,124 @@ pub const MAX_DESCRIPTORS: usize = 4;
 /// A connected pair of sequenced-packet sockets, close-on-exec and not blocking.
 pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
+    Ok(socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        flags,
+    )?)
 }
 
 /// Sends one message with its descriptors. `WouldBlock` when the peer's queue is full.
-pub fn send(socket: BorrowedFd<'_>, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-    let rights = [ControlMessage::ScmRights(&raw)];
-    let control = if raw.is_empty() { &[][..] } else { &rights[..] };
+pub fn send(
+    socket: BorrowedFd<'_>,
+    message: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let flags = MsgFlags::MSG_NOSIGNAL;
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(message)], control, flags, None)?;
+    if descriptors.is_empty() {
+        // The gate's fence knows no sendmsg.
+        nix::sys::socket::send(socket.as_raw_fd(), message, flags)?;
+        return Ok(());
+    }
+    let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let control = [ControlMessage::ScmRights(&raw)];
+    sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(message)],
+        &control,
+        flags,
+        None,
+    )?;
     Ok(())
 }
 
 /// Receives one message of at most `limit` bytes, with its descriptors; `None` when the peer has
-/// closed. `WouldBlock` when there is none. A longer message, or one with too many descriptors,
-/// is an error: what came with it is closed.
-pub fn receive(socket: BorrowedFd<'_>, limit: usize) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
+/// closed. `WouldBlock` when there is none, `InvalidData` when it is longer, or has other
+/// descriptors than a message of ours; all that came with it is closed then.
+pub fn receive(
+    socket: BorrowedFd<'_>,
+    limit: usize,
+) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
     let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
     let length = recv(socket.as_raw_fd(), &mut [], peek)?;
     let mut message = vec![0; length.min(limit)];
-    let mut control = nix::cmsg_space!([std::os::fd::RawFd; MAX_DESCRIPTORS]);
-    let mut parts = [IoSliceMut::new(&mut message)];
-    let received =
-        recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
-    let mut descriptors = Vec::new();
-    for item in received.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(raw) = item {
-            // SAFETY: the kernel has just made these descriptors for us, and nothing else owns them.
-            descriptors.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-        }
-    }
-    let cut = received.flags.intersects(MsgFlags::MSG_CTRUNC | MsgFlags::MSG_TRUNC);
-    if cut || length > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message of another part is too long"));
+    let (cut, descriptors) = receive_with_descriptors(socket, &mut message)?;
+    if cut || length > limit || descriptors.len() > MAX_DESCRIPTORS {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a message of another part is not as it should be",
+        ));
     }
     // A sequenced-packet socket has no other sign of its end than a message of no bytes; our
     // messages are never empty.
     Ok((length > 0).then_some((message, descriptors)))
+}
+
+/// recvmsg(2), with every descriptor that the kernel hands out owned, also where it had to leave
+/// some out. Returns whether it had to.
+fn receive_with_descriptors(
+    socket: BorrowedFd<'_>,
+    message: &mut [u8],
+) -> io::Result<(bool, Vec<OwnedFd>)> {
+    // Room for all that one message can carry (SCM_MAX_FD, 253), in units that are aligned.
+    let mut control = [0_u64; 160];
+    let mut part = libc::iovec {
+        iov_base: message.as_mut_ptr().cast(),
+        iov_len: message.len(),
+    };
+    // SAFETY: a msghdr of zeros is one without anything.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = std::mem::size_of_val(&control);
+    // SAFETY: the header points at buffers that live through the call, with their lengths.
+    let received =
+        unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
+    if received < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut descriptors = Vec::new();
+    // SAFETY: the kernel has filled the control buffer, of which the header has the length.
+    let mut item = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+    while !item.is_null() {
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR return headers that lie within the buffer.
+        let (level, kind, length) =
+            unsafe { ((*item).cmsg_level, (*item).cmsg_type, (*item).cmsg_len) };
+        if (level, kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            // SAFETY: as above; the data of SCM_RIGHTS are descriptors, as many as fit.
+            let (data, empty) =
+                unsafe { (libc::CMSG_DATA(item).cast::<RawFd>(), libc::CMSG_LEN(0)) };
+            let count = length.saturating_sub(empty as usize) / size_of::<RawFd>();
+            for index in 0..count {
+                // SAFETY: within the data; the kernel has just made it, and nothing else owns it.
+                descriptors.push(unsafe { OwnedFd::from_raw_fd(data.add(index).read_unaligned()) });
+            }
+        }
+        // SAFETY: as above.
+        item = unsafe { libc::CMSG_NXTHDR(&raw const header, item) };
+    }
+    let cut = header.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0;
+    Ok((cut, descriptors))
+}
+
+/// Has this Unix socket take no descriptors from its peer: closing one that nobody wanted may
+/// block. Linux 6.16; without, nothing changes.
+pub fn take_no_descriptors(socket: BorrowedFd<'_>) {
+    const SO_PASSRIGHTS: libc::c_int = 83;
+    let no: libc::c_int = 0;
+    let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or_default();
+    // SAFETY: the option's value is an integer that lives through the call.
+    let _older_kernel = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const no).cast(),
+            length,
+        )
+    };
 }
 
 /// A pipe, close-on-exec and blocking at both ends: (read end, write end).
@@ -64,6 +145,11 @@ pub fn do_not_block(fd: BorrowedFd<'_>) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
     fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     Ok(())
+}
+
+/// Whether a socket still listens: whoever holds it could have ended that.
+pub fn is_listening(socket: BorrowedFd<'_>) -> bool {
+    getsockopt(&socket, sockopt::AcceptConn).unwrap_or(false)
 }
 
 /// Asks the kernel to find out whether the far end of a TCP connection is still there.

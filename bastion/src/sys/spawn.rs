@@ -11,7 +11,6 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::Pid;
 
-use super::account::Account;
 use super::{process, pty, signals};
 
 /// This same binary, whatever has become of the file that it was started from.
@@ -22,11 +21,15 @@ const FIRST_INHERITED: RawFd = 3;
 
 /// Starts this same binary as another part.
 ///
-/// It gets `name` as its only argument, no environment but the time zone, nothing to read at its standard input, our
-/// standard output and error, and `descriptors` from number 3 on. With an `account`, it is
-/// started as that account; without, as us.
-pub fn part(name: &str, account: Option<&Account>, descriptors: &[BorrowedFd<'_>]) -> io::Result<Pid> {
-    let account = account.cloned();
+/// It runs as us (and becomes another in good time by itself), with `name` as its only argument, no
+/// environment but the time zone, nothing at its standard input and output, `stderr` at its
+/// standard error (nothing without), and `descriptors` from number 3 on. Our own standard output,
+/// the audit log, is for nobody else to write on.
+pub fn part(
+    name: &str,
+    stderr: Option<OwnedFd>,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<Pid> {
     // Duplicates above the range that they are to be moved to, so that no move overwrites another.
     let above = FIRST_INHERITED + RawFd::try_from(descriptors.len()).unwrap_or(RawFd::MAX);
     let inherited = descriptors
@@ -35,7 +38,9 @@ pub fn part(name: &str, account: Option<&Account>, descriptors: &[BorrowedFd<'_>
         .collect::<io::Result<Vec<OwnedFd>>>()?;
     let raw: Vec<RawFd> = inherited.iter().map(AsRawFd::as_raw_fd).collect();
     let mut command = Command::new(OURSELVES);
-    command.arg0("bastion").arg(name).env_clear().stdin(Stdio::null());
+    command.arg0("bastion").arg(name).env_clear();
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(stderr.map_or_else(Stdio::null, Stdio::from));
     if let Some(zone) = std::env::var_os("TZ") {
         command.env("TZ", zone);
     }
@@ -47,10 +52,7 @@ pub fn part(name: &str, account: Option<&Account>, descriptors: &[BorrowedFd<'_>
                 return Err(io::Error::last_os_error());
             }
         }
-        match &account {
-            Some(account) => account.assume().map_err(io::Error::other),
-            None => Ok(()),
-        }
+        Ok(())
     };
     // SAFETY: this process has one thread, so that no lock can be held at the fork.
     unsafe { command.pre_exec(prepare) };
@@ -74,15 +76,6 @@ pub fn inherited(count: usize) -> io::Result<Vec<OwnedFd>> {
             Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) })
         })
         .collect()
-}
-
-/// Makes this descriptor the standard error of this process.
-pub fn complain_to(fd: OwnedFd) -> io::Result<()> {
-    // SAFETY: dup2 on numbers only; standard error is meant to be replaced.
-    match unsafe { libc::dup2(fd.as_raw_fd(), 2) } {
-        2 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 fn duplicate_above(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<OwnedFd> {
@@ -110,10 +103,19 @@ pub struct Program {
 impl Program {
     /// Starts it. Its process group has the number of its process.
     pub fn spawn(self) -> io::Result<Pid> {
-        let Self { file, arguments, environment, folder, stdio, terminal } = self;
+        let Self {
+            file,
+            arguments,
+            environment,
+            folder,
+            stdio,
+            terminal,
+        } = self;
         let mut arguments = arguments.into_iter();
         let mut command = Command::new(&file);
-        command.arg0(arguments.next().unwrap_or_else(|| file.into_os_string())).args(arguments);
+        command
+            .arg0(arguments.next().unwrap_or_else(|| file.into_os_string()))
+            .args(arguments);
         command.env_clear().envs(environment);
         let [input, output, error] = stdio;
         command.stdin(input).stdout(output).stderr(error);

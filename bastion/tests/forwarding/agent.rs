@@ -21,10 +21,22 @@ impl Agent {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("agent");
         let mut command = Command::new("ssh-agent");
-        command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null());
-        let agent = Self { child: command.spawn().unwrap(), folder };
+        command
+            .arg("-D")
+            .arg("-a")
+            .arg(&socket)
+            .stdout(Stdio::null());
+        let agent = Self {
+            child: command.spawn().unwrap(),
+            folder,
+        };
         wait_for("the agent", || socket.exists().then_some(()));
-        let added = output(Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &socket));
+        let added = output(
+            Command::new("ssh-add")
+                .arg("-q")
+                .arg(key)
+                .env("SSH_AUTH_SOCK", &socket),
+        );
         assert!(added.status.success(), "{}", text(&added.stderr));
         agent
     }
@@ -46,7 +58,10 @@ fn the_agent_answers_from_there() {
     let server = Server::start();
     let user = server.user();
     let agent = Agent::start(&user.key());
-    let fingerprint = user.private.fingerprint(ssh_key::HashAlg::Sha256).to_string();
+    let fingerprint = user
+        .private
+        .fingerprint(ssh_key::HashAlg::Sha256)
+        .to_string();
     let mut ssh = server.ssh(&user, &["-A"]);
     let run = output(ssh.arg("ssh-add -l").env("SSH_AUTH_SOCK", agent.socket()));
     assert!(text(&run.stdout).contains(&fingerprint), "{run:?}");
@@ -78,14 +93,23 @@ fn many_programs_use_it_through_one_socket_for_the_account_alone() {
     assert_eq!(said.matches("(ED25519)").count(), 5, "{run:?}");
     let socket = PathBuf::from(said.lines().next().unwrap());
     let socket_folder = socket.parent().unwrap();
-    assert!(socket_folder.starts_with("/tmp") && text(socket_folder.as_os_str().as_encoded_bytes()).contains("/ssh-"));
-    let modes = [&socket, socket_folder].map(|path| fs::metadata(path).unwrap().permissions().mode() & 0o777);
+    assert!(
+        socket_folder.starts_with("/tmp")
+            && text(socket_folder.as_os_str().as_encoded_bytes()).contains("/ssh-")
+    );
+    let modes = [&socket, socket_folder]
+        .map(|path| fs::metadata(path).unwrap().permissions().mode() & 0o777);
     assert_eq!(modes, [0o600, 0o700]);
-    assert_eq!(fs::metadata(&socket).unwrap().uid(), nix::unistd::Uid::effective().as_raw());
+    assert_eq!(
+        fs::metadata(&socket).unwrap().uid(),
+        nix::unistd::Uid::effective().as_raw()
+    );
     drop(first.stdin.take());
     let said = text(&first.wait_with_output().unwrap().stdout);
     assert_eq!(Path::new(said.trim()), socket);
-    wait_for("the socket to be removed", || (!socket_folder.exists()).then_some(()));
+    wait_for("the socket to be removed", || {
+        (!socket_folder.exists()).then_some(())
+    });
 }
 
 #[test]
@@ -93,7 +117,10 @@ fn without_leave_there_is_no_agent() {
     let server = Server::start();
     let granted = server.user();
     let agent = Agent::start(&granted.key());
-    let plain = server.user_with(|spec| spec.extensions.retain(|e| e.name != "permit-agent-forwarding"));
+    let plain = server.user_with(|spec| {
+        spec.extensions
+            .retain(|e| e.name != "permit-agent-forwarding")
+    });
     let refusing = Server::start_with("allow_agent_forwarding = false", &[]);
     let refused = refusing.user();
     for (server, user, arguments) in [
@@ -102,7 +129,10 @@ fn without_leave_there_is_no_agent() {
         (&server, &granted, &[]),
     ] {
         let mut ssh = server.ssh(user, arguments);
-        let run = output(ssh.arg("echo \"<$SSH_AUTH_SOCK>\"").env("SSH_AUTH_SOCK", agent.socket()));
+        let run = output(
+            ssh.arg("echo \"<$SSH_AUTH_SOCK>\"")
+                .env("SSH_AUTH_SOCK", agent.socket()),
+        );
         assert_eq!(text(&run.stdout), "<>\n", "{run:?}");
     }
 }
@@ -119,5 +149,7 @@ fn the_socket_goes_with_the_connection() {
     let socket = PathBuf::from(text(&output(ssh.arg("echo $SSH_AUTH_SOCK")).stdout).trim());
     assert!(socket.exists(), "{}", socket.display());
     master.cut(&server);
-    wait_for("the folder to be removed", || (!socket.parent().unwrap().exists()).then_some(()));
+    wait_for("the folder to be removed", || {
+        (!socket.parent().unwrap().exists()).then_some(())
+    });
 }

@@ -12,9 +12,7 @@ use crate::services::{
     answer_backwards, ask, ask_unix, greet_and_count, leads_there, pattern, tcp_service,
     unix_service,
 };
-use crate::support::{
-    LIMIT, Server, as_root, finish, output, status_field, text, wait_for,
-};
+use crate::support::{LIMIT, Server, as_root, finish, output, status_field, text, wait_for};
 
 #[test]
 fn a_port_is_forwarded_by_address_and_by_name() {
@@ -42,7 +40,8 @@ fn a_name_is_looked_up() {
     }
     let refused = refusal(&server, "no-such-host.invalid:80");
     assert!(
-        refused.contains("connect failed: bastion: cannot connect to no-such-host.invalid port 80: "),
+        refused
+            .contains("connect failed: bastion: cannot connect to no-such-host.invalid port 80: "),
         "{refused}"
     );
 }
@@ -106,7 +105,10 @@ fn standard_input_and_output_are_forwarded() {
         .unwrap();
     ssh.stdin.take().unwrap().write_all(b"abc").unwrap();
     let run = finish(ssh);
-    assert_eq!((text(&run.stdout).as_str(), run.status.code()), ("cba", Some(0)));
+    assert_eq!(
+        (text(&run.stdout).as_str(), run.status.code()),
+        ("cba", Some(0))
+    );
 }
 
 #[test]
@@ -114,7 +116,13 @@ fn a_socks_client_names_its_destinations() {
     let (server, service) = (Server::start(), tcp_service(answer_backwards));
     let port = free_port();
     let user = server.user();
-    let arguments = ["-N", "-D", &port.to_string(), "-o", "ExitOnForwardFailure=yes"];
+    let arguments = [
+        "-N",
+        "-D",
+        &port.to_string(),
+        "-o",
+        "ExitOnForwardFailure=yes",
+    ];
     let mut ssh = server.ssh(&user, &arguments).spawn().unwrap();
     let proxy = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     wait_for("the proxy", || TcpStream::connect(proxy).ok());
@@ -168,7 +176,8 @@ fn a_forwarded_connection_has_the_credentials_of_the_account() {
     let master = Master::start(&server);
     let path = master.path("service");
     unix_service(&path, |stream| {
-        let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials);
+        let peer =
+            nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials);
         let peer = peer.unwrap();
         writeln!(&stream, "{} {} {}", peer.uid(), peer.gid(), peer.pid()).unwrap();
     });
@@ -177,12 +186,23 @@ fn a_forwarded_connection_has_the_credentials_of_the_account() {
     fs::set_permissions(path.parent().unwrap(), everybody(0o755)).unwrap();
     let socket = master.forward_local("socket", &shown(&path));
     let id = |flag| text(&output(std::process::Command::new("id").args([flag, ORDINARY])).stdout);
-    let expected = format!("{} {} {}\n", id("-u").trim(), id("-g").trim(), master.session());
+    let expected = format!(
+        "{} {} {}\n",
+        id("-u").trim(),
+        id("-g").trim(),
+        master.session()
+    );
     assert_eq!(text(&ask_unix(&socket, b"")), expected);
     // The rights of the account are those that count: it may not connect here.
     fs::set_permissions(&path, everybody(0o600)).unwrap();
     assert_eq!(text(&ask_unix(&socket, b"")), "");
-    assert_ne!(status_field(master.session(), "Uid").unwrap().split_whitespace().next(), Some("0"));
+    assert_ne!(
+        status_field(master.session(), "Uid")
+            .unwrap()
+            .split_whitespace()
+            .next(),
+        Some("0")
+    );
 }
 
 #[test]
@@ -194,9 +214,15 @@ fn the_socket_of_a_container_engine_is_not_to_be_had_under_any_name() {
     symlink(&engine, master.path("by-link")).unwrap();
     fs::hard_link(&engine, master.path("by-hard-link")).unwrap();
     symlink(engine.parent().unwrap(), master.path("folder")).unwrap();
-    for (number, name) in ["docker.sock", "by-link", "by-hard-link", "folder/docker.sock", "folder/./by-link"]
-        .into_iter()
-        .enumerate()
+    for (number, name) in [
+        "docker.sock",
+        "by-link",
+        "by-hard-link",
+        "folder/docker.sock",
+        "folder/./by-link",
+    ]
+    .into_iter()
+    .enumerate()
     {
         let socket = master.forward_local(&number.to_string(), &shown(&master.path(name)));
         assert!(!leads_there(&socket), "{name}");
@@ -220,7 +246,10 @@ fn metadata_addresses_are_refused_and_the_user_is_told() {
     ] {
         let refused = refusal(&server, destination);
         let expected = "administratively prohibited: bastion: ";
-        assert!(refused.contains(expected) && refused.contains("deny_open lists"), "{refused}");
+        assert!(
+            refused.contains(expected) && refused.contains("deny_open lists"),
+            "{refused}"
+        );
     }
 }
 

@@ -47,7 +47,9 @@ fn thousands_of_short_connections_leave_no_descriptor() {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         assert_eq!(try_ask(stream, &vec![b'a'; i]).unwrap().len(), i);
     });
-    wait_for("no descriptor left", || (held(&server, &master) == before).then_some(()));
+    wait_for("no descriptor left", || {
+        (held(&server, &master) == before).then_some(())
+    });
 }
 
 #[test]
@@ -63,13 +65,18 @@ fn connections_that_fail_leave_nothing() {
     let kilobytes = resident_kilobytes(server.gate());
     crowd(|_| {
         for path in [&refused, &prohibited] {
-            assert_eq!(try_ask(UnixStream::connect(path).unwrap(), b"").unwrap_or_default(), b"");
+            assert_eq!(
+                try_ask(UnixStream::connect(path).unwrap(), b"").unwrap_or_default(),
+                b""
+            );
         }
         if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
             assert_eq!(try_ask(stream, b"").unwrap_or_default(), b"");
         }
     });
-    wait_for("no descriptor left", || (held(&server, &master) == before).then_some(()));
+    wait_for("no descriptor left", || {
+        (held(&server, &master) == before).then_some(())
+    });
     let grown = resident_kilobytes(server.gate()).saturating_sub(kilobytes);
     assert!(grown < 16 * 1024, "the gate grew by {grown} kB");
     assert_eq!(master.run("echo still here").stdout, b"still here\n");
@@ -110,7 +117,9 @@ fn slow_readers_hold_up_nobody_else() {
     assert!(leads_there(&other));
     let before = held(&server, &master);
     let kilobytes = resident_kilobytes(server.gate());
-    let silent: Vec<_> = (0..10).map(|_| UnixStream::connect(&flooded).unwrap()).collect();
+    let silent: Vec<_> = (0..10)
+        .map(|_| UnixStream::connect(&flooded).unwrap())
+        .collect();
     let unheard: Vec<_> = (0..10).map(|_| fill(&ignored)).collect();
     settled(server.gate());
     for _ in 0..10 {
@@ -123,7 +132,9 @@ fn slow_readers_hold_up_nobody_else() {
     drop((silent, unheard));
     // The ignored services are what keeps sockets open: what was sent to them is still theirs to
     // read, for a while.
-    wait_for("few descriptors left", || (held(&server, &master).0 <= before.0 + 10).then_some(()));
+    wait_for("few descriptors left", || {
+        (held(&server, &master).0 <= before.0 + 10).then_some(())
+    });
 }
 
 /// Writes until nobody takes any more.
@@ -135,7 +146,7 @@ fn fill(path: &Path) -> UnixStream {
     // Until it has been full for some time: what is on its way makes room.
     while quiet < 20 {
         match stream.write(&chunk) {
-            Ok(_) => quiet = 0,
+            Ok(written) => quiet = usize::from(written == 0),
             Err(_) => {
                 quiet += 1;
                 thread::sleep(std::time::Duration::from_millis(10));
@@ -166,5 +177,7 @@ fn a_connection_that_is_cut_takes_its_forwards_with_it() {
     stream.limit().unwrap();
     master.cut(&server);
     assert_eq!(told.recv_timeout(LIMIT), Ok("closed"));
-    wait_for("no descriptor left", || (descriptors(server.gate()) == before).then_some(()));
+    wait_for("no descriptor left", || {
+        (descriptors(server.gate()) == before).then_some(())
+    });
 }

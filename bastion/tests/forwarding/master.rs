@@ -44,7 +44,9 @@ impl Master {
         // A session process comes with the first channel, or the first request to forward.
         assert_eq!(text(&master.run("echo here").stdout), "here\n");
         master.session = wait_for("a session", || {
-            sessions(server).into_iter().find(|pid| !before.contains(pid))
+            sessions(server)
+                .into_iter()
+                .find(|pid| !before.contains(pid))
         });
         master
     }

@@ -13,13 +13,19 @@ fn many_sessions_share_a_connection() {
     let server = Server::start();
     let master = Master::start(&server);
     thread::scope(|scope| {
-        let run = |number: usize| output(master.ssh(&[]).arg(format!("echo {number}; exit {number}")));
+        let run =
+            |number: usize| output(master.ssh(&[]).arg(format!("echo {number}; exit {number}")));
         // ssh's own limit of what it multiplexes at a time is far beyond this.
-        let runs: Vec<_> = (0..50).map(|number| scope.spawn(move || (number, run(number)))).collect();
+        let runs: Vec<_> = (0..50)
+            .map(|number| scope.spawn(move || (number, run(number))))
+            .collect();
         for handle in runs {
             let (number, run) = handle.join().unwrap();
             let said = text(&run.stdout);
-            assert_eq!((said.trim(), run.status.code()), (number.to_string().as_str(), i32::try_from(number).ok()));
+            assert_eq!(
+                (said.trim(), run.status.code()),
+                (number.to_string().as_str(), i32::try_from(number).ok())
+            );
         }
     });
 }
@@ -30,7 +36,12 @@ fn sessions_and_forwards_do_not_end_each_other() {
     let master = Master::start(&server);
     let socket = master.forward_local("socket", &service.to_string());
     let mut cat = master.ssh(&[]);
-    let cat = cat.arg("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let cat = cat
+        .arg("cat")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     for _ in 0..20 {
         assert!(leads_there(&socket));
         assert_eq!(master.run("echo here").stdout, b"here\n");
@@ -65,5 +76,10 @@ fn bastion_is_its_own_jump_host() {
             .env_remove("SSH_AUTH_SOCK")
             .stdin(Stdio::null()),
     );
-    assert_eq!((text(&run.stdout).as_str(), run.status.code()), ("far\n", Some(0)), "{}", text(&run.stderr));
+    assert_eq!(
+        (text(&run.stdout).as_str(), run.status.code()),
+        ("far\n", Some(0)),
+        "{}",
+        text(&run.stderr)
+    );
 }

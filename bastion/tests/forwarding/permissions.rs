@@ -11,7 +11,11 @@ fn refuses_everything(server: &Server, user: &User) {
     let service = tcp_service(answer_backwards);
     let run = output(&mut server.ssh(user, &["-v", "-W", &service.to_string()]));
     let expected = "administratively prohibited: bastion: neither certificate nor configuration permit forwarding";
-    assert!(text(&run.stderr).contains(expected), "{}", text(&run.stderr));
+    assert!(
+        text(&run.stderr).contains(expected),
+        "{}",
+        text(&run.stderr)
+    );
     let master = Master::start_as(server, user, &[]);
     let path = master.path("service");
     unix_service(&path, answer_backwards);
@@ -27,7 +31,10 @@ fn refuses_everything(server: &Server, user: &User) {
 #[test]
 fn a_certificate_without_permit_port_forwarding_forwards_nothing() {
     let server = Server::start();
-    let user = server.user_with(|spec| spec.extensions.retain(|e| e.name != "permit-port-forwarding"));
+    let user = server.user_with(|spec| {
+        spec.extensions
+            .retain(|e| e.name != "permit-port-forwarding")
+    });
     refuses_everything(&server, &user);
 }
 
@@ -66,7 +73,12 @@ fn only_what_is_listed_is_forwarded() {
         let done = master.order("forward", ["-R", &format!("{}:{listed}", shown(&path))]);
         assert_eq!(done.status.success(), permitted, "{name}");
     }
-    assert!(!master.order("forward", ["-R", &format!("0:{listed}")]).status.success());
+    assert!(
+        !master
+            .order("forward", ["-R", &format!("0:{listed}")])
+            .status
+            .success()
+    );
 }
 
 #[test]
@@ -88,8 +100,14 @@ fn x11_is_refused() {
     let server = Server::start();
     let user = server.user();
     let mut ssh = server.ssh(&user, &["-X", "-o", "LogLevel=INFO"]);
-    let run = output(ssh.arg("echo \"<$DISPLAY>\"").env("DISPLAY", "127.0.0.1:99"));
+    let run = output(
+        ssh.arg("echo \"<$DISPLAY>\"")
+            .env("DISPLAY", "127.0.0.1:99"),
+    );
     assert_eq!(text(&run.stdout), "<>\n");
     let said = text(&run.stderr);
-    assert!(said.contains("X11 forwarding request failed") || said.contains("No xauth data"), "{said}");
+    assert!(
+        said.contains("X11 forwarding request failed") || said.contains("No xauth data"),
+        "{said}"
+    );
 }

@@ -10,7 +10,8 @@ use crate::services::{answer_backwards, ask, pattern, tcp_service, try_ask, unix
 use crate::support::{Server, as_root, output, text, wait_for};
 
 fn leads_there(port: u16) -> bool {
-    let asked = TcpStream::connect(("127.0.0.1", port)).and_then(|stream| try_ask(stream, b"there"));
+    let asked =
+        TcpStream::connect(("127.0.0.1", port)).and_then(|stream| try_ask(stream, b"there"));
     asked.is_ok_and(|answer| answer == b"ereht")
 }
 
@@ -23,14 +24,21 @@ fn ports_are_listened_at_and_cancelled_one_by_one() {
     let fixed = free_port();
     let asked = ["0".to_owned(), "0".to_owned(), fixed.to_string()];
     let ports = [0, 1, 2].map(|number| master.forward_remote(&asked[number], &services[number]));
-    assert!(ports[0] != ports[1] && ports[2] == fixed && !ports.contains(&0), "{ports:?}");
+    assert!(
+        ports[0] != ports[1] && ports[2] == fixed && !ports.contains(&0),
+        "{ports:?}"
+    );
     assert!(ports.iter().all(|&port| leads_there(port)), "{ports:?}");
     for gone in 0..ports.len() {
         let what = format!("{}:{}", asked[gone], services[gone]);
         let done = master.order("cancel", ["-R", &what]);
         assert!(done.status.success(), "{what}: {}", text(&done.stderr));
         for (number, &port) in ports.iter().enumerate() {
-            assert_eq!(leads_there(port), number > gone, "{port} after {gone} were cancelled");
+            assert_eq!(
+                leads_there(port),
+                number > gone,
+                "{port} after {gone} were cancelled"
+            );
         }
     }
 }
@@ -48,7 +56,8 @@ fn a_megabyte_arrives_whole_both_ways() {
 
 /// The local addresses of a listening port, as the kernel writes them.
 fn addresses(port: u16) -> Vec<String> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .map(|table| fs::read_to_string(table).unwrap_or_default());
     let lines = tables.iter().flat_map(|table| table.lines().skip(1));
     let fields = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
     fields
@@ -63,7 +72,10 @@ fn nobody_else_can_connect_unless_the_configuration_says_so() {
     let loopback = ["0100007F", "00000000000000000000000001000000"];
     for (config, expected) in [
         ("", loopback),
-        ("gateway_ports = \"yes\"", ["00000000", "00000000000000000000000000000000"]),
+        (
+            "gateway_ports = \"yes\"",
+            ["00000000", "00000000000000000000000000000000"],
+        ),
     ] {
         let server = Server::start_with(config, &[]);
         let master = Master::start(&server);
@@ -110,11 +122,19 @@ fn a_listener_goes_with_its_connection() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("listener");
     let done = master.order("forward", ["-R", &format!("{}:{service}", shown(&path))]);
-    assert!(done.status.success() && path.exists(), "{}", text(&done.stderr));
+    assert!(
+        done.status.success() && path.exists(),
+        "{}",
+        text(&done.stderr)
+    );
     assert!(leads_there(port));
     master.cut(&server);
-    wait_for("the port to be closed", || TcpStream::connect(("127.0.0.1", port)).err());
-    wait_for("the socket to be removed", || (!path.exists()).then_some(()));
+    wait_for("the port to be closed", || {
+        TcpStream::connect(("127.0.0.1", port)).err()
+    });
+    wait_for("the socket to be removed", || {
+        (!path.exists()).then_some(())
+    });
 }
 
 #[test]
@@ -138,9 +158,15 @@ fn a_unix_socket_is_listened_at_for_the_account_alone() {
 fn what_is_in_the_way_stays_unless_the_configuration_says_otherwise() {
     for (config, replaced) in [
         ("", false),
-        ("stream_local_bind_unlink = true\nstream_local_bind_mask = \"0111\"", true),
+        (
+            "stream_local_bind_unlink = true\nstream_local_bind_mask = \"0111\"",
+            true,
+        ),
     ] {
-        let (server, service) = (Server::start_with(config, &[]), tcp_service(answer_backwards));
+        let (server, service) = (
+            Server::start_with(config, &[]),
+            tcp_service(answer_backwards),
+        );
         let master = Master::start(&server);
         let (socket, file) = (master.path("socket"), master.path("file"));
         drop(UnixListener::bind(&socket).unwrap());
@@ -149,7 +175,10 @@ fn what_is_in_the_way_stays_unless_the_configuration_says_otherwise() {
         assert_eq!(done.status.success(), replaced, "{config}");
         assert_eq!(UnixStream::connect(&socket).is_ok(), replaced, "{config}");
         if replaced {
-            assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o666);
+            assert_eq!(
+                fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
+                0o666
+            );
             assert_eq!(ask(UnixStream::connect(&socket).unwrap(), b"abc"), b"cba");
         }
         let done = master.order("forward", ["-R", &format!("{}:{service}", shown(&file))]);

@@ -1,6 +1,13 @@
 //! bastion towards Pomerium's SSH client, by a double that is as strict and ends the connection as
 //! Pomerium would.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails by panic has failed; clippy.toml exempts test functions only"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

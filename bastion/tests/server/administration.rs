@@ -226,6 +226,8 @@ fn sigterm_ends_it_in_order() {
 fn an_idle_bastion_stops_at_once() {
     let mut server = Server::start_with("shutdown_grace_time = \"1h\"", &[]);
     assert!(server.stop().success());
+    let ended = server.event("gate_ended", |_| true);
+    assert_eq!(ended["how"], "it exited with status 0");
 }
 
 #[test]

@@ -20,31 +20,31 @@ use ssh_key::{LineEnding, PrivateKey};
 use tempfile::TempDir;
 
 /// The limit of every wait: long enough for a busy machine, short enough to fail.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A bastion that serves, with its own authority.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub folder: TempDir,
-    pub address: SocketAddr,
-    pub ca: PrivateKey,
+    pub(crate) folder: TempDir,
+    pub(crate) address: SocketAddr,
+    pub(crate) ca: PrivateKey,
     events: Receiver<Value>,
     seen: Vec<Value>,
 }
 
 /// The account that the tests run as.
-pub fn account() -> String {
+pub(crate) fn account() -> String {
     let output = Command::new("id").arg("-un").output().expect("id");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Whether the tests run as the superuser.
-pub fn as_root() -> bool {
+pub(crate) fn as_root() -> bool {
     let output = Command::new("id").arg("-u").output().expect("id");
     output.stdout.starts_with(b"0")
 }
 
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
@@ -52,7 +52,7 @@ pub fn now() -> u64 {
 }
 
 /// Waits for a condition, looking often; panics with `what` when it does not come true.
-pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + LIMIT;
     loop {
         if let Some(value) = condition() {
@@ -64,12 +64,12 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with("", &[])
     }
 
     /// With these lines in its bastion.toml, and these variables in its environment.
-    pub fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ca = generate(KeyKind::Ed25519, "test CA").unwrap();
         fs::write(
@@ -81,7 +81,7 @@ impl Server {
     }
 
     /// With another login account than our own, which takes root.
-    pub fn start_as_ordinary(account: &str) -> Self {
+    pub(crate) fn start_as_ordinary(account: &str) -> Self {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         // The account has to reach what it must not be able to change.
@@ -96,7 +96,7 @@ impl Server {
     }
 
     /// In a folder where `ca.pub` is, and host keys may be.
-    pub fn start_in(
+    pub(crate) fn start_in(
         folder: TempDir,
         ca: PrivateKey,
         config: &str,
@@ -161,12 +161,12 @@ impl Server {
         server
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The next event of this name that fits; those before it are passed over.
-    pub fn event(&mut self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn event(&mut self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + LIMIT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -182,23 +182,23 @@ impl Server {
     }
 
     /// All events until now, from the beginning.
-    pub fn events_so_far(&mut self) -> &[Value] {
+    pub(crate) fn events_so_far(&mut self) -> &[Value] {
         self.seen.extend(self.events.try_iter());
         &self.seen
     }
 
     /// Asks it to end and waits until it has; its exit status.
-    pub fn stop(&mut self) -> std::process::ExitStatus {
+    pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
         self.signal("TERM");
         wait_for("bastion's end", || self.child.try_wait().unwrap())
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         signal(self.pid(), name);
     }
 
     /// The process of the gate.
-    pub fn gate(&self) -> u32 {
+    pub(crate) fn gate(&self) -> u32 {
         wait_for("a gate", || {
             children(self.pid())
                 .into_iter()
@@ -207,17 +207,17 @@ impl Server {
     }
 
     /// A user with a key and the certificate that Pomerium would mint for `claw`.
-    pub fn user(&self) -> User {
+    pub(crate) fn user(&self) -> User {
         self.user_with(|_| {})
     }
 
     /// As [`Server::user`], with another certificate.
-    pub fn user_with(&self, edit: impl FnOnce(&mut CertificateSpec)) -> User {
+    pub(crate) fn user_with(&self, edit: impl FnOnce(&mut CertificateSpec)) -> User {
         User::new(KeyKind::Ed25519, &self.ca, edit)
     }
 
     /// `ssh` as a user, with these arguments before the command.
-    pub fn ssh(&self, user: &User, arguments: &[&str]) -> Command {
+    pub(crate) fn ssh(&self, user: &User, arguments: &[&str]) -> Command {
         let mut command = Command::new("ssh");
         command
             // ssh takes the first value that it is given: the test's come first.
@@ -247,7 +247,7 @@ impl Server {
     }
 
     /// Runs a command over ssh to its end.
-    pub fn run(&self, command: &str) -> Output {
+    pub(crate) fn run(&self, command: &str) -> Output {
         output(self.ssh(&self.user(), &[]).arg(command))
     }
 }
@@ -298,7 +298,7 @@ fn lay_down_host_keys(state: &Path) {
     }
 }
 
-pub fn write_private(path: &Path, text: &str) {
+pub(crate) fn write_private(path: &Path, text: &str) {
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -311,14 +311,18 @@ pub fn write_private(path: &Path, text: &str) {
 }
 
 /// A user's key and certificate, in files as ssh wants them.
-pub struct User {
+pub(crate) struct User {
     folder: TempDir,
-    pub private: PrivateKey,
-    pub certificate: Vec<u8>,
+    pub(crate) private: PrivateKey,
+    pub(crate) certificate: Vec<u8>,
 }
 
 impl User {
-    pub fn new(kind: KeyKind, ca: &PrivateKey, edit: impl FnOnce(&mut CertificateSpec)) -> Self {
+    pub(crate) fn new(
+        kind: KeyKind,
+        ca: &PrivateKey,
+        edit: impl FnOnce(&mut CertificateSpec),
+    ) -> Self {
         let private = generate(kind, "test user").unwrap();
         let mut spec = pomerium_spec("claw", now());
         edit(&mut spec);
@@ -326,7 +330,7 @@ impl User {
         Self::with_certificate(private, certificate)
     }
 
-    pub fn with_certificate(private: PrivateKey, certificate: Vec<u8>) -> Self {
+    pub(crate) fn with_certificate(private: PrivateKey, certificate: Vec<u8>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_private(
             &folder.path().join("key"),
@@ -344,17 +348,17 @@ impl User {
         }
     }
 
-    pub fn key(&self) -> PathBuf {
+    pub(crate) fn key(&self) -> PathBuf {
         self.folder.path().join("key")
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
 
 /// Runs a command to its end, within the limit.
-pub fn output(command: &mut Command) -> Output {
+pub(crate) fn output(command: &mut Command) -> Output {
     let child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -364,7 +368,7 @@ pub fn output(command: &mut Command) -> Output {
 }
 
 /// Waits for a child's end, within the limit; what it wrote.
-pub fn finish(child: Child) -> Output {
+pub(crate) fn finish(child: Child) -> Output {
     let pid = child.id();
     let (send, done) = channel();
     std::thread::spawn(move || send.send(child.wait_with_output()));
@@ -377,11 +381,11 @@ pub fn finish(child: Child) -> Output {
     }
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-pub fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let _ = Command::new("kill")
         .args(["-s", name, &pid.to_string()])
         .stderr(Stdio::null())
@@ -389,7 +393,7 @@ pub fn signal(pid: u32, name: &str) {
 }
 
 /// The children of a process.
-pub fn children(pid: u32) -> Vec<u32> {
+pub(crate) fn children(pid: u32) -> Vec<u32> {
     processes()
         .into_iter()
         .filter(|&(_, parent)| parent == pid)
@@ -398,7 +402,7 @@ pub fn children(pid: u32) -> Vec<u32> {
 }
 
 /// All processes with their parents.
-pub fn processes() -> Vec<(u32, u32)> {
+pub(crate) fn processes() -> Vec<(u32, u32)> {
     let folders = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let pids = folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok());
     pids.filter_map(|pid| Some((pid, status_field(pid, "PPid")?.parse().ok()?)))
@@ -406,7 +410,7 @@ pub fn processes() -> Vec<(u32, u32)> {
 }
 
 /// A field of /proc/PID/status.
-pub fn status_field(pid: u32, name: &str) -> Option<String> {
+pub(crate) fn status_field(pid: u32, name: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let value = status
         .lines()
@@ -414,16 +418,16 @@ pub fn status_field(pid: u32, name: &str) -> Option<String> {
     Some(value.trim().to_owned())
 }
 
-pub fn command_line(pid: u32) -> String {
+pub(crate) fn command_line(pid: u32) -> String {
     text(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).replace('\0', " ")
 }
 
 /// How many descriptors a process holds.
-pub fn descriptors(pid: u32) -> usize {
+pub(crate) fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
 /// Whether a process is there and no zombie.
-pub fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     status_field(pid, "State").is_some_and(|state| !state.starts_with('Z'))
 }

@@ -22,7 +22,10 @@ fn the_certificate_opens_the_sandbox_and_nothing_else() {
     ] {
         assert!(listing.contains(line), "{line:?} in {listing}");
     }
-    assert_eq!(folder.mode("openclaw-data/sandbox/client/id_ed25519"), 0o600);
+    assert_eq!(
+        folder.mode("openclaw-data/sandbox/client/id_ed25519"),
+        0o600
+    );
     let trusted = folder.read("openclaw-data/sandbox/ca/sandbox_ca_key.pub");
     assert_eq!(trusted, folder.read("sandbox_ca_key.pub"));
 }
@@ -33,9 +36,14 @@ fn openclaw_knows_the_host_keys() {
     folder.run(&["sandbox"]);
     let found = folder.ssh_keygen(&["-F", "[sandbox]:2222", "-f", KNOWN_HOSTS]);
     for name in ["ed25519", "rsa", "ecdsa"] {
-        let public = folder.read(&format!("openclaw-data/sandbox/server/ssh_host_{name}_key.pub"));
+        let public = folder.read(&format!(
+            "openclaw-data/sandbox/server/ssh_host_{name}_key.pub"
+        ));
         let key = public.split(' ').take(2).collect::<Vec<_>>().join(" ");
-        assert!(found.contains(&format!("[sandbox]:2222 {key}\n")), "{key} in {found}");
+        assert!(
+            found.contains(&format!("[sandbox]:2222 {key}\n")),
+            "{key} in {found}"
+        );
     }
 }
 
@@ -45,12 +53,21 @@ fn a_second_run_keeps_and_completes() {
     folder.run(&["sandbox"]);
     let (certificate, hosts) = (folder.read(CERTIFICATE), folder.read(KNOWN_HOSTS));
     let printed = folder.run(&["sandbox"]);
-    assert!(printed.lines().all(|line| line.starts_with("kept ")), "{printed}");
-    assert_eq!((folder.read(CERTIFICATE), folder.read(KNOWN_HOSTS)), (certificate, hosts));
+    assert!(
+        printed.lines().all(|line| line.starts_with("kept ")),
+        "{printed}"
+    );
+    assert_eq!(
+        (folder.read(CERTIFICATE), folder.read(KNOWN_HOSTS)),
+        (certificate, hosts)
+    );
 
     folder.remove(CERTIFICATE);
     let printed = folder.run(&["sandbox"]);
-    assert!(printed.contains(&format!("made ./{CERTIFICATE}\n")), "{printed}");
+    assert!(
+        printed.contains(&format!("made ./{CERTIFICATE}\n")),
+        "{printed}"
+    );
     assert_eq!(printed.matches("made ").count(), 1, "{printed}");
 }
 
@@ -62,8 +79,15 @@ fn a_certificate_of_another_ca_is_replaced() {
     let key = "openclaw-data/sandbox/client/id_ed25519.pub";
     folder.ssh_keygen(&["-q", "-s", "other", "-I", "x", "-n", "sandbox", key]);
     let printed = folder.run(&["sandbox"]);
-    assert!(printed.contains(&format!("made ./{CERTIFICATE}\n")), "{printed}");
-    assert!(folder.ssh_keygen(&["-L", "-f", CERTIFICATE]).contains("\"openclaw-gateway\""));
+    assert!(
+        printed.contains(&format!("made ./{CERTIFICATE}\n")),
+        "{printed}"
+    );
+    assert!(
+        folder
+            .ssh_keygen(&["-L", "-f", CERTIFICATE])
+            .contains("\"openclaw-gateway\"")
+    );
 }
 
 #[test]
@@ -71,7 +95,10 @@ fn it_is_not_the_pomerium_user_ca() {
     let folder = Folder::new();
     folder.run(&[]);
     folder.run(&["sandbox"]);
-    assert_ne!(folder.read("sandbox_ca_key.pub"), folder.read("pomerium_user_ca_key.pub"));
+    assert_ne!(
+        folder.read("sandbox_ca_key.pub"),
+        folder.read("pomerium_user_ca_key.pub")
+    );
     let trusted = folder.read("openclaw-data/pomerium-ssh/pomerium_user_ca_key.pub");
     assert!(!trusted.contains(folder.read("sandbox_ca_key.pub").split(' ').nth(1).unwrap()));
 }

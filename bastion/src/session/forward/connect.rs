@@ -62,7 +62,12 @@ struct Trying {
 impl Connecting {
     pub(super) fn new(channel: ChannelNumber, to: Destination) -> Self {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
-        Self { channel, to, deadline, stage: Stage::WaitingForLookup }
+        Self {
+            channel,
+            to,
+            deadline,
+            stage: Stage::WaitingForLookup,
+        }
     }
 
     /// What was asked for, for people.
@@ -88,15 +93,19 @@ impl Connecting {
         match &self.stage {
             Stage::WaitingForLookup => None,
             Stage::LookingUp(lookup) => Some((lookup.as_fd(), PollFlags::POLLIN)),
-            Stage::Trying(trying) => {
-                trying.current.as_ref().map(|(socket, ..)| (socket.as_fd(), PollFlags::POLLOUT))
-            }
+            Stage::Trying(trying) => trying
+                .current
+                .as_ref()
+                .map(|(socket, ..)| (socket.as_fd(), PollFlags::POLLOUT)),
         }
     }
 
     pub(super) fn deadline(&self) -> Instant {
         match &self.stage {
-            Stage::Trying(Trying { current: Some((.., until)), .. }) => self.deadline.min(*until),
+            Stage::Trying(Trying {
+                current: Some((.., until)),
+                ..
+            }) => self.deadline.min(*until),
             _ => self.deadline,
         }
     }
@@ -132,17 +141,26 @@ impl Connecting {
         }
     }
 
-    fn try_addresses(&mut self, mut addresses: Vec<SocketAddr>, rules: &ForwardingRules) -> Attempt {
+    fn try_addresses(
+        &mut self,
+        mut addresses: Vec<SocketAddr>,
+        rules: &ForwardingRules,
+    ) -> Attempt {
         addresses.reverse();
         let failure = self.failed("it has no address");
-        self.stage = Stage::Trying(Trying { current: None, rest: addresses, failure });
+        self.stage = Stage::Trying(Trying {
+            current: None,
+            rest: addresses,
+            failure,
+        });
         self.try_next(None, rules)
     }
 
     /// Tries the next address that may be connected to. `failed`: why the last one did not do.
     fn try_next(&mut self, failed: Option<String>, rules: &ForwardingRules) -> Attempt {
         let mut failed = failed.map(|why| self.failed(&why));
-        let (Destination::Tcp { host, port }, Stage::Trying(trying)) = (&self.to, &mut self.stage) else {
+        let (Destination::Tcp { host, port }, Stage::Trying(trying)) = (&self.to, &mut self.stage)
+        else {
             return Attempt::Going;
         };
         let port = u16::try_from(*port).unwrap_or(0);
@@ -155,7 +173,9 @@ impl Connecting {
             };
             address.set_port(port);
             let begun = match rules.may_connect(host, address) {
-                Ok(address) => network::connect_tcp(address).map(|connecting| (connecting, address)),
+                Ok(address) => {
+                    network::connect_tcp(address).map(|connecting| (connecting, address))
+                }
                 Err(why) => {
                     failed = Some(why.into());
                     continue;
@@ -167,7 +187,11 @@ impl Connecting {
                 }
                 Ok((network::Connecting::Soon(socket), address)) => {
                     let alone = trying.rest.is_empty();
-                    let limit = if alone { CONNECT_TIMEOUT } else { ATTEMPT_TIMEOUT };
+                    let limit = if alone {
+                        CONNECT_TIMEOUT
+                    } else {
+                        ATTEMPT_TIMEOUT
+                    };
                     trying.current = Some((socket, address, Instant::now() + limit));
                     return Attempt::Going;
                 }
@@ -186,8 +210,13 @@ impl Connecting {
 
 /// Starts to look up names that wait, as many as may be looked up at a time.
 pub(super) fn begin_lookups(connecting: &mut [Connecting]) {
-    let under_way = connecting.iter().filter(|one| matches!(one.stage, Stage::LookingUp(_))).count();
-    let waiting = connecting.iter_mut().filter(|one| matches!(one.stage, Stage::WaitingForLookup));
+    let under_way = connecting
+        .iter()
+        .filter(|one| matches!(one.stage, Stage::LookingUp(_)))
+        .count();
+    let waiting = connecting
+        .iter_mut()
+        .filter(|one| matches!(one.stage, Stage::WaitingForLookup));
     for one in waiting.take(MAX_LOOKUPS.saturating_sub(under_way)) {
         if let Destination::Tcp { host, .. } = &one.to
             // Out of processes or descriptors: another time, or when its time is up.
@@ -206,7 +235,9 @@ fn addresses_to_try(
     rules: &ForwardingRules,
 ) -> std::result::Result<Option<Vec<SocketAddr>>, ForwardFailure> {
     let Some(port) = u16::try_from(port).ok().filter(|&port| port != 0) else {
-        return Err(ForwardFailure::ConnectFailed(format!("there is no port {port}")));
+        return Err(ForwardFailure::ConnectFailed(format!(
+            "there is no port {port}"
+        )));
     };
     if host.is_empty() || host.len() > MAX_NAME || host.contains('\0') {
         return Err(cannot_connect(host, port, "that is no name of a host"));
@@ -218,7 +249,10 @@ fn addresses_to_try(
     }
     let name = host.strip_suffix('.').unwrap_or(host);
     match name.eq_ignore_ascii_case("localhost") {
-        true => Ok(Some(vec![at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into())])),
+        true => Ok(Some(vec![
+            at(Ipv4Addr::LOCALHOST.into()),
+            at(Ipv6Addr::LOCALHOST.into()),
+        ])),
         false => Ok(None),
     }
 }
@@ -226,20 +260,25 @@ fn addresses_to_try(
 fn connect_unix(path: &Path, rules: &ForwardingRules) -> Result {
     let failed = |error: std::io::Error| cannot_connect_unix(path, &words(&error));
     if !path.is_absolute() {
-        return Err(cannot_connect_unix(path, "name the socket by its absolute path"));
+        return Err(cannot_connect_unix(
+            path,
+            "name the socket by its absolute path",
+        ));
     }
     let found = network::find_unix(path).map_err(failed)?;
     rules.may_connect_unix(&found.path)?;
     let socket = network::connect_unix(&found).map_err(failed)?;
-    match network::peer_path(socket.as_fd()) {
-        Some(bound) => rules.is_not_denied(&bound)?,
-        None => {}
+    if let Some(bound) = network::peer_path(socket.as_fd()) {
+        rules.is_not_denied(&bound)?;
     }
     Ok((socket, None))
 }
 
 fn cannot_connect(host: &str, port: impl std::fmt::Display, why: &str) -> ForwardFailure {
-    ForwardFailure::ConnectFailed(format!("cannot connect to {} port {port}: {why}", printable(host, 128)))
+    ForwardFailure::ConnectFailed(format!(
+        "cannot connect to {} port {port}: {why}",
+        printable(host, 128)
+    ))
 }
 
 fn cannot_connect_unix(path: &Path, why: &str) -> ForwardFailure {

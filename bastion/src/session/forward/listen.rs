@@ -45,7 +45,9 @@ impl Listening {
         match at {
             ListenAddress::Tcp { host, port } => Self::tcp(number, &host, port, rules, superuser),
             ListenAddress::Unix { path } => Self::unix(number, Path::new(&path), rules),
-            ListenAddress::Agent => Self::agent(number).map_err(|error| cannot_listen("for the agent", &error)),
+            ListenAddress::Agent => {
+                Self::agent(number).map_err(|error| cannot_listen("for the agent", &error))
+            }
         }
     }
 
@@ -57,22 +59,37 @@ impl Listening {
         superuser: bool,
     ) -> Result<Self, ForwardFailure> {
         let asked = format!("at {} port {port}", printable(host, 64));
-        let port = u16::try_from(port).map_err(|_| ForwardFailure::ConnectFailed(format!("there is no port {port}")))?;
+        let port = u16::try_from(port)
+            .map_err(|_| ForwardFailure::ConnectFailed(format!("there is no port {port}")))?;
         let addresses = rules.may_listen(host, port, superuser)?;
-        let sockets = listen_at_all(&addresses, port).map_err(|error| cannot_listen(&asked, &error))?;
-        let port = sockets.first().map_or(Ok(0), Listener::port).map_err(|error| cannot_listen(&asked, &error))?;
+        let sockets =
+            listen_at_all(&addresses, port).map_err(|error| cannot_listen(&asked, &error))?;
+        let port = sockets
+            .first()
+            .map_or(Ok(0), Listener::port)
+            .map_err(|error| cannot_listen(&asked, &error))?;
         let shown: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         let description = format!("{} port {port}", shown.join(" and "));
-        Ok(Self { port, sockets, ..Self::of(number, description) })
+        Ok(Self {
+            port,
+            sockets,
+            ..Self::of(number, description)
+        })
     }
 
     /// As sshd's `unix_listener`; but the socket's file goes with its listener, so that the next
     /// connection may make it anew.
-    fn unix(number: ListenerNumber, path: &Path, rules: &ForwardingRules) -> Result<Self, ForwardFailure> {
+    fn unix(
+        number: ListenerNumber,
+        path: &Path,
+        rules: &ForwardingRules,
+    ) -> Result<Self, ForwardFailure> {
         let shown = printable(&path.to_string_lossy(), 128);
         let failed = |error: io::Error| cannot_listen(&format!("at {shown}"), &error);
         if !path.is_absolute() {
-            return Err(failed(io::Error::other("name the socket by its absolute path")));
+            return Err(failed(io::Error::other(
+                "name the socket by its absolute path",
+            )));
         }
         let path = without_links(path).map_err(failed)?;
         rules.may_listen_unix(&path)?;
@@ -81,7 +98,11 @@ impl Listening {
         }
         let listener = Listener::unix(&path, rules.stream_local_bind_mask).map_err(failed)?;
         let file = SocketFile::just_made(path).map_err(failed)?;
-        Ok(Self { sockets: vec![listener], _file: Some(file), ..Self::of(number, shown.clone()) })
+        Ok(Self {
+            sockets: vec![listener],
+            _file: Some(file),
+            ..Self::of(number, shown.clone())
+        })
     }
 
     /// As sshd's `auth_input_request_forwarding`: in a new folder that only the account can enter.
@@ -101,7 +122,16 @@ impl Listening {
 
     fn of(number: ListenerNumber, description: String) -> Self {
         let (port, agent, sockets, paused_until) = (0, None, Vec::new(), None);
-        Self { number, description, port, agent, sockets, paused_until, _file: None, _folder: None }
+        Self {
+            number,
+            description,
+            port,
+            agent,
+            sockets,
+            paused_until,
+            _file: None,
+            _folder: None,
+        }
     }
 
     pub(super) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
@@ -129,7 +159,14 @@ impl Listening {
                 match listener.accept() {
                     Ok((socket, originator)) => {
                         let (listener, port) = (self.number, self.port);
-                        take(ForwardAnswer::Accepted { listener, port, originator }, socket);
+                        take(
+                            ForwardAnswer::Accepted {
+                                listener,
+                                port,
+                                originator,
+                            },
+                            socket,
+                        );
                         room -= 1;
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -173,7 +210,8 @@ fn without_links(path: &Path) -> io::Result<PathBuf> {
 
 /// Nothing but a socket is ever removed to make room for one, other than under sshd.
 fn is_socket(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket())
+    path.symlink_metadata()
+        .is_ok_and(|file| file.file_type().is_socket())
 }
 
 /// A folder that is removed, once it is empty, when it is dropped.
@@ -188,7 +226,10 @@ impl Drop for Folder {
 
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
 }
 
 fn cannot_listen(at: &str, error: &io::Error) -> ForwardFailure {

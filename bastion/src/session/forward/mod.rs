@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 use nix::poll::PollFlags;
 
 use crate::ipc::{
-    ChannelNumber, Destination, ForwardAnswer, ForwardEvent, ForwardFailure, ForwardOrder, ListenAddress,
-    ListenerNumber, MAX_FORWARDS, MAX_LISTENERS, MAX_UNTAKEN, SessionSetup, SessionTerms,
+    ChannelNumber, Destination, ForwardAnswer, ForwardEvent, ForwardFailure, ForwardOrder,
+    ListenAddress, ListenerNumber, MAX_FORWARDS, MAX_LISTENERS, MAX_UNTAKEN, SessionSetup,
+    SessionTerms,
 };
 use crate::policy::forwarding::{ForwardingRules, NotPermitted};
 use connect::{Attempt, Connecting};
@@ -62,10 +63,17 @@ impl Forwarding {
             ForwardOrder::Connect { channel, to } => self.connect(channel, to),
             ForwardOrder::Listen { listener, at } => Some(match self.listen(listener, at) {
                 Ok(outcome) => outcome,
-                Err(failure) => refused(ForwardAnswer::NotListening { listener, failure: failure.clone() }, &failure),
+                Err(failure) => refused(
+                    ForwardAnswer::NotListening {
+                        listener,
+                        failure: failure.clone(),
+                    },
+                    &failure,
+                ),
             }),
             ForwardOrder::CancelListen { listener } => {
-                self.listening.retain(|listening| listening.number != listener);
+                self.listening
+                    .retain(|listening| listening.number != listener);
                 Some(answered(ForwardAnswer::Cancelled { listener }))
             }
             ForwardOrder::Taken => {
@@ -79,7 +87,9 @@ impl Forwarding {
         let begun = if !self.terms.port_forwarding {
             Err(not_permitted_by_certificate("forwarding"))
         } else if self.connecting.len() >= MAX_FORWARDS {
-            Err(ForwardFailure::Shortage("too many connections are being made".into()))
+            Err(ForwardFailure::Shortage(
+                "too many connections are being made".into(),
+            ))
         } else {
             Ok(Connecting::new(channel, to))
         };
@@ -97,7 +107,11 @@ impl Forwarding {
         Some(connected(channel, attempt))
     }
 
-    fn listen(&mut self, number: ListenerNumber, at: ListenAddress) -> Result<Outcome, ForwardFailure> {
+    fn listen(
+        &mut self,
+        number: ListenerNumber,
+        at: ListenAddress,
+    ) -> Result<Outcome, ForwardFailure> {
         let (permitted, what) = match at {
             ListenAddress::Agent => (self.terms.agent_forwarding, "agent forwarding"),
             _ => (self.terms.port_forwarding, "forwarding"),
@@ -106,12 +120,19 @@ impl Forwarding {
             return Err(not_permitted_by_certificate(what));
         }
         if self.listening.len() >= MAX_LISTENERS {
-            return Err(ForwardFailure::Shortage("there are too many listeners".into()));
+            return Err(ForwardFailure::Shortage(
+                "there are too many listeners".into(),
+            ));
         }
         let listening = Listening::new(number, at, &self.rules, self.superuser)?;
-        let answer = ForwardAnswer::Listening { listener: number, port: listening.port };
+        let answer = ForwardAnswer::Listening {
+            listener: number,
+            port: listening.port,
+        };
         let outcome = Outcome {
-            event: Some(ForwardEvent::Listening { at: listening.description.clone() }),
+            event: Some(ForwardEvent::Listening {
+                at: listening.description.clone(),
+            }),
             answer: Some((answer, None)),
             agent: listening.agent.clone(),
         };
@@ -124,7 +145,11 @@ impl Forwarding {
         let connecting = self.connecting.iter().filter_map(Connecting::watched);
         // Who connects while the gate has enough to do waits in the kernel's queue.
         let room = self.untaken < MAX_UNTAKEN;
-        let listening = self.listening.iter().filter(move |_| room).flat_map(Listening::watched);
+        let listening = self
+            .listening
+            .iter()
+            .filter(move |_| room)
+            .flat_map(Listening::watched);
         connecting.chain(listening.map(|fd| (fd, PollFlags::POLLIN)))
     }
 
@@ -132,7 +157,10 @@ impl Forwarding {
     pub(super) fn patience(&self, now: Instant) -> Option<Duration> {
         let connecting = self.connecting.iter().map(Connecting::deadline);
         let pauses = self.listening.iter().filter_map(Listening::paused_until);
-        connecting.chain(pauses).min().map(|until| until.saturating_duration_since(now))
+        connecting
+            .chain(pauses)
+            .min()
+            .map(|until| until.saturating_duration_since(now))
     }
 
     /// Goes on. `ready` says which of the descriptors of [`Forwarding::watched`] are.
@@ -145,17 +173,27 @@ impl Forwarding {
             match connecting.go_on(ready, now, &self.rules) {
                 Attempt::Going => true,
                 Attempt::Over(result) => {
-                    outcomes.push(connected(connecting.channel, (connecting.description(), result)));
+                    outcomes.push(connected(
+                        connecting.channel,
+                        (connecting.description(), result),
+                    ));
                     false
                 }
             }
         });
         connect::begin_lookups(&mut self.connecting);
         for listening in &mut self.listening {
-            listening.accept(now, MAX_UNTAKEN - self.untaken.min(MAX_UNTAKEN), |accepted, socket| {
-                self.untaken += 1;
-                outcomes.push(Outcome { answer: Some((accepted, Some(socket))), ..Outcome::default() });
-            });
+            listening.accept(
+                now,
+                MAX_UNTAKEN - self.untaken.min(MAX_UNTAKEN),
+                |accepted, socket| {
+                    self.untaken += 1;
+                    outcomes.push(Outcome {
+                        answer: Some((accepted, Some(socket))),
+                        ..Outcome::default()
+                    });
+                },
+            );
         }
         outcomes
     }
@@ -164,28 +202,48 @@ impl Forwarding {
 fn connected(channel: ChannelNumber, (destination, result): (String, connect::Result)) -> Outcome {
     match result {
         Ok((socket, address)) => Outcome {
-            event: Some(ForwardEvent::Connected { channel, destination, address }),
+            event: Some(ForwardEvent::Connected {
+                channel,
+                destination,
+                address,
+            }),
             answer: Some((ForwardAnswer::Connected { channel }, Some(socket))),
             agent: None,
         },
-        Err(failure) => refused(ForwardAnswer::NotConnected { channel, failure: failure.clone() }, &failure),
+        Err(failure) => refused(
+            ForwardAnswer::NotConnected {
+                channel,
+                failure: failure.clone(),
+            },
+            &failure,
+        ),
     }
 }
 
 fn refused(answer: ForwardAnswer, failure: &ForwardFailure) -> Outcome {
     let event = match failure {
-        ForwardFailure::Prohibited(reason) => Some(ForwardEvent::Prohibited { reason: reason.clone() }),
+        ForwardFailure::Prohibited(reason) => Some(ForwardEvent::Prohibited {
+            reason: reason.clone(),
+        }),
         ForwardFailure::ConnectFailed(_) | ForwardFailure::Shortage(_) => None,
     };
-    Outcome { event, ..answered(answer) }
+    Outcome {
+        event,
+        ..answered(answer)
+    }
 }
 
 fn answered(answer: ForwardAnswer) -> Outcome {
-    Outcome { answer: Some((answer, None)), ..Outcome::default() }
+    Outcome {
+        answer: Some((answer, None)),
+        ..Outcome::default()
+    }
 }
 
 fn not_permitted_by_certificate(what: &str) -> ForwardFailure {
-    ForwardFailure::Prohibited(format!("neither certificate nor configuration permit {what}"))
+    ForwardFailure::Prohibited(format!(
+        "neither certificate nor configuration permit {what}"
+    ))
 }
 
 impl From<NotPermitted> for ForwardFailure {

@@ -552,6 +552,21 @@ pub trait Handler: Sized {
         async { Ok(()) }
     }
 
+    /// As [`data`](Handler::data), for handlers that keep the bytes: they
+    /// need not be copied once more. This is what is called; it calls `data`
+    /// unless it is overridden.
+    fn data_bytes(
+        &mut self,
+        channel: ChannelId,
+        data: bytes::Bytes,
+        session: &mut Session,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send
+    where
+        Self: Send,
+    {
+        async move { self.data(channel, &data, session).await }
+    }
+
     /// Called when an extended data packet is received. Code 1 means
     /// that this packet comes from stderr, other codes are not
     /// defined (see

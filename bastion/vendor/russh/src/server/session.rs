@@ -693,12 +693,18 @@ impl Session {
             // to `select!`, which picks up any client-side event first. Gated on
             // `!kex.active()` to match the `select!` receiver arm.
             const MAX_MESSAGES_PER_BATCH: usize = 64;
+            // Enough for a write to be worth its system call, and little enough
+            // that other tasks of this thread are not kept waiting, and that a
+            // connection's output buffer stays small.
+            const MAX_BYTES_PER_BATCH: usize = 256 * 1024;
             // Leave application messages in the bounded receiver once a peer's
             // channel window is exhausted. Network reads remain active so a
             // window adjustment can release the queued data.
             if !self.kex.active() && !self.common.has_any_pending_data() {
                 let mut drained = 0;
-                while drained < MAX_MESSAGES_PER_BATCH {
+                while drained < MAX_MESSAGES_PER_BATCH
+                    && self.common.packet_writer.buffer().buffer.len() < MAX_BYTES_PER_BATCH
+                {
                     // Only Empty/Disconnected end the drain; both mean "nothing
                     // more to hand off right now", so treat them the same.
                     let msg = match self.priority_receiver.try_recv() {

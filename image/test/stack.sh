@@ -1,0 +1,115 @@
+# shellcheck shell=bash
+# The stack of compose.yaml in a folder of its own.
+
+PROJECT=bastion-test-$$
+SUFFIX=test-$$
+
+programs() {
+    BIN=${PREBUILT:-}
+    if [[ -z $BIN ]]; then
+        cargo build --release --locked -p bastion -p keys -p pomerium-stand-in
+        BIN=${CARGO_TARGET_DIR:-target}/release
+    fi
+    local program
+    mkdir -p "$WORK/context/prebuilt" "$WORK/project"
+    for program in bastion bastion-keygen pomerium-stand-in; do
+        strip -o "$WORK/context/prebuilt/$program" "$BIN/$program"
+    done
+    cp -r image .dockerignore "$WORK/context/"
+    cp -r compose.yaml image .env.example "$WORK/project/"
+}
+
+# With an engine of our own nothing can be pulled by it while it has no registry; then the base
+# images are made here. What the images contain besides is the Dockerfile's.
+images() {
+    export DOCKER_BUILDKIT=1
+    local network=() base
+    if [[ $ENGINE != present ]]; then
+        network=(--network=host)
+        for base in node:24-slim debian:bookworm-slim; do
+            docker_ image inspect "$base" >/dev/null 2>&1 || docker_ pull -q "$base" 2>/dev/null || {
+                step "base images, as no registry can be reached" base_images "$CACHE"
+                break
+            }
+        done
+    fi
+    local target
+    for target in openclaw-gateway sandbox tools; do
+        step "image $target" docker_ build -q "${network[@]}" -t "$(image "$target")" --target "$target" \
+            --build-arg BASTION_FROM=prebuilt --build-arg OPENCLAW_VERSION="$OPENCLAW_VERSION" \
+            -f "$WORK/context/image/Dockerfile" "$WORK/context"
+    done
+    # Once with our packages and that one, once with those of the guide's Dockerfile.
+    local ours
+    ours=$(sed -n 's/.*--no-install-recommends \(ca-certificates .*\) &&.*/\1/p' image/Dockerfile)
+    step "the same with openssh-server" docker_ build -q "${network[@]}" -t "$(image with-sshd)" \
+        --build-arg GATEWAY="$(image openclaw-gateway)" \
+        --build-arg PACKAGES="--no-install-recommends $ours openssh-server" \
+        -f image/test/with-sshd.Dockerfile image/test
+    step "the same as in the guide" docker_ build -q "${network[@]}" -t "$(image as-in-the-guide)" \
+        --build-arg GATEWAY="$(image openclaw-gateway)" \
+        --build-arg PACKAGES="git openssh-server iproute2 jq sudo" \
+        -f image/test/with-sshd.Dockerfile image/test
+}
+
+image() {
+    echo "bastion-test-$1:$SUFFIX"
+}
+
+remove_images() {
+    local name
+    for name in openclaw-gateway sandbox tools with-sshd as-in-the-guide; do
+        docker_ image rm -f "$(image "$name")" >/dev/null 2>&1
+    done
+}
+
+compose() {
+    (cd "$WORK/project" && "${ENGINE_NET[@]}" "${ENGINE_ENV[@]}" \
+        "${ENGINE_DOCKER:-$ENGINE_ROOT/usr/bin/docker}" compose -p "$PROJECT" "$@")
+}
+
+make_keys() {
+    cat >"$WORK/project/.env" <<END
+POMERIUM_ZERO_TOKEN=none
+POMERIUM_CLUSTER_DOMAIN=fox-1.pomerium.app
+OPENCLAW_VERSION=$OPENCLAW_VERSION
+END
+    # The images that were built here, by other names than those of somebody's stack.
+    cat >"$WORK/project/compose.override.yaml" <<END
+services:
+  prepare: {image: $(image openclaw-gateway)}
+  openclaw-gateway: {image: $(image openclaw-gateway)}
+  sandbox: {image: $(image sandbox)}
+  bastion-keygen: {image: $(image tools)}
+  stand-in: {image: $(image tools)}
+END
+    compose run --rm bastion-keygen
+}
+
+stack_up() {
+    STACK_UP=1
+    if ! compose up -d --wait --wait-timeout 300 stand-in; then
+        compose ps -a
+        compose logs --no-color --tail 40
+        return 1
+    fi
+    compose ps -a
+}
+
+stack_down() {
+    [[ -n ${STACK_UP:-} ]] || return 0
+    compose --profile '*' down -v --remove-orphans --timeout 30
+    STACK_UP=
+}
+
+# container SERVICE: its name for the engine.
+container() {
+    compose ps -a -q "$1"
+}
+
+# in_ SERVICE COMMAND…: as root of that container, by the engine.
+in_() {
+    local service=$1
+    shift
+    docker_ exec "$(container "$service")" "$@"
+}
