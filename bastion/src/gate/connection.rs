@@ -37,19 +37,11 @@ pub(super) async fn serve(
         })
         .await;
     let traffic = Arc::<Traffic>::default();
-    let (channels, forwards) = (Channels::default(), Forwards::default());
-    let open = (channels.clone(), forwards.clone());
-    let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone(), open).await;
+    let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone()).await;
     let reason = match outcome {
         Ok(how) => how.to_owned(),
         Err(error) => bounded(error.to_string()),
     };
-    // What is at the other end of them does not always go with the session: a service that was
-    // connected to, a program that stays in the background.
-    for (channel, traffic) in channels.end().into_iter().chain(forwards.end()) {
-        let closed = FromGate::channel_closed(id, channel.into(), &traffic);
-        gate.monitor.tell(closed).await;
-    }
     let (received, sent) = (traffic.received(), traffic.sent());
     gate.monitor
         .tell(FromGate::Closed {
@@ -68,7 +60,6 @@ async fn run(
     peer: SocketAddr,
     logged_in: watch::Sender<bool>,
     traffic: Arc<Traffic>,
-    (channels, forwards): (Channels, Forwards),
 ) -> Result<&'static str, ConnectionError> {
     let until = Instant::now() + gate.limits.login_grace_time;
     let io = |error| ConnectionError::Transport(russh::Error::IO(error));
@@ -79,6 +70,7 @@ async fn run(
     let (stream, _end) = CountedStream::new(stream, traffic);
     let (tell_client, client) = watch::channel(Vec::new());
     let let_in = logged_in.subscribe();
+    let channels = Channels::default();
     let handler = ConnectionHandler {
         gate: gate.clone(),
         id,
@@ -90,7 +82,7 @@ async fn run(
         tries: 0,
         offered: None,
         channels: channels.clone(),
-        forwards,
+        forwards: Forwards::default(),
     };
     let choose = |_, version: &[u8]| {
         tell_client.send_replace(version.to_owned());

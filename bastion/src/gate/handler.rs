@@ -266,7 +266,13 @@ impl ConnectionHandler {
         let (gate, connection) = (self.gate.clone(), self.id);
         async move {
             let Some(traffic) = traffic else { return };
-            let closed = FromGate::channel_closed(connection, id.into(), &traffic);
+            let (received, sent) = (traffic.received(), traffic.sent());
+            let closed = FromGate::ChannelClosed {
+                connection,
+                channel: id.into(),
+                received,
+                sent,
+            };
             gate.monitor.tell(closed).await;
         }
     }

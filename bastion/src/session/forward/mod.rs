@@ -7,8 +7,6 @@
 
 mod connect;
 mod listen;
-#[cfg(test)]
-mod tests;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
