@@ -26,13 +26,15 @@ fn file(server: &Server, name: &str) -> std::path::PathBuf {
     server.folder.path().join(name)
 }
 
+/// It may say what it does about that: nobody hears, but nothing breaks.
 #[test]
 fn a_program_gets_sighup_when_its_connection_is_cut() {
     for (number, arguments) in [&["-T"][..], &["-tt"]].into_iter().enumerate() {
         let server = Server::start();
         let (pids, hup) = (file(&server, "pid"), file(&server, "hup"));
         let command = format!(
-            "trap 'echo hup > {}; exit' HUP; echo $$ > {}; while :; do sleep 0.05; done",
+            "trap 'for i in 1 2 3; do echo bye; echo bye >&2; sleep 0.1; done; echo hup > {}; exit' HUP
+             echo $$ > {}; while :; do sleep 0.05; done",
             hup.display(),
             pids.display()
         );
