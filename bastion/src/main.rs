@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bastion::config::{Config, LogFormat, Overrides};
+use bastion::config::{self, Config, LogFormat, Overrides};
 use clap::{Args, Parser, Subcommand};
 
 /// An SSH server for holders of certificates signed by the Pomerium User CA.
@@ -81,7 +81,7 @@ fn login(text: &str) -> Result<(String, String), String> {
 }
 
 impl Serve {
-    fn load(self) -> anyhow::Result<Config> {
+    fn source(self) -> config::Source {
         let Self {
             config,
             listen,
@@ -97,16 +97,17 @@ impl Serve {
             logins: login,
             log_format,
         };
-        Ok(Config::load(config.as_deref(), overrides)?)
+        config::Source {
+            file: config,
+            overrides,
+        }
     }
 }
 
 fn main() -> ExitCode {
     let CommandLine { command, serve } = CommandLine::parse();
     let outcome = match command {
-        None => serve
-            .load()
-            .and_then(|config| Ok(bastion::monitor::run(config)?)),
+        None => bastion::monitor::run(serve.source()).map_err(Into::into),
         Some(Command::CheckConfig(serve)) => check_config(serve),
         Some(Command::Healthcheck(whom)) => healthcheck(whom),
         Some(Command::Gate) => bastion::gate::run().map_err(Into::into),
@@ -123,8 +124,10 @@ fn main() -> ExitCode {
 }
 
 fn check_config(serve: Serve) -> anyhow::Result<()> {
-    let config = serve.load()?;
-    bastion::monitor::check(&config)?;
+    let config = serve.source().load()?;
+    for line in bastion::monitor::check(&config)? {
+        println!("bastion: {line}");
+    }
     println!("bastion: the configuration is good");
     Ok(())
 }

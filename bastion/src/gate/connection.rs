@@ -70,7 +70,8 @@ async fn run(
     traffic: Arc<Traffic>,
     (channels, forwards): (Channels, Forwards),
 ) -> Result<&'static str, ConnectionError> {
-    let until = Instant::now() + gate.limits.login_grace_time;
+    let terms = gate.terms();
+    let until = Instant::now() + terms.limits.login_grace_time;
     let io = |error| ConnectionError::Transport(russh::Error::IO(error));
     let stream = TcpStream::from_std(stream).map_err(io)?;
     let local = stream.local_addr().map_err(io)?;
@@ -81,6 +82,7 @@ async fn run(
     let let_in = logged_in.subscribe();
     let handler = ConnectionHandler {
         gate: gate.clone(),
+        terms: terms.clone(),
         id,
         peer,
         local,
@@ -94,9 +96,9 @@ async fn run(
     };
     let choose = |_, version: &[u8]| {
         tell_client.send_replace(version.to_owned());
-        gate.transports.choose(version)
+        terms.transports.choose(version)
     };
-    let starting = run_stream_for_peer(gate.transports.initial(), choose, stream, handler);
+    let starting = run_stream_for_peer(terms.transports.initial(), choose, stream, handler);
     let Ok(running) = timeout_at(until, starting).await else {
         return Ok("login grace time is over");
     };

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::shards::Shards;
@@ -16,6 +16,9 @@ use crate::ipc::ConnectionId;
 
 /// After an error that will not go by itself (EMFILE, ENOMEM), before trying again.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// More than there are descriptors: the limits, which can change, are looked at for each connection.
+const PLACES: u32 = u32::MAX >> 1;
 
 /// Serves all listening sockets until the monitor says to drain, and the open connections until
 /// they have ended.
@@ -32,8 +35,8 @@ pub(super) async fn serve(
     let shared = Arc::new(Shared {
         shards,
         next: AtomicU64::new(first.0),
-        startups: Arc::new(Semaphore::new(gate.limits.max_startups)),
-        connections: Arc::new(Semaphore::new(gate.limits.max_connections)),
+        startups: Arc::new(Semaphore::new(PLACES as usize)),
+        connections: Arc::new(Semaphore::new(PLACES as usize)),
     });
     let mut accepting = JoinSet::new();
     for listener in listeners {
@@ -42,8 +45,7 @@ pub(super) async fn serve(
     }
     while accepting.join_next().await.is_some() {}
     // Every connection holds one permit until it has ended; each ends itself after the grace time.
-    let all = u32::try_from(gate.limits.max_connections).unwrap_or(u32::MAX);
-    let _never_closed = shared.connections.acquire_many(all).await;
+    let _never_closed = shared.connections.acquire_many(PLACES).await;
     Ok(())
 }
 
@@ -73,9 +75,10 @@ async fn accept(gate: Arc<Gate>, listener: TcpListener, shared: Arc<Shared>) {
 
 /// Starts to serve a connection, if there is room for it; else it is closed.
 fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr) {
-    let room = shared.connections.clone().try_acquire_owned();
-    let startup = shared.startups.clone().try_acquire_owned();
-    let (Ok(room), Ok(startup), Some(place)) = (room, startup, shared.shards.place()) else {
+    let terms = gate.terms();
+    let room = take_place(&shared.connections, terms.limits.max_connections);
+    let startup = take_place(&shared.startups, terms.limits.max_startups);
+    let (Some(room), Some(startup), Some(place)) = (room, startup, shared.shards.place()) else {
         return;
     };
     let id = ConnectionId(shared.next.fetch_add(1, Ordering::Relaxed));
@@ -90,6 +93,13 @@ fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr)
         let _panicked = serving.await;
         drop(room);
     });
+}
+
+/// A place, if fewer than `limit` are taken. The limit may have been another when they were.
+fn take_place(places: &Arc<Semaphore>, limit: usize) -> Option<OwnedSemaphorePermit> {
+    let taken = (PLACES as usize).saturating_sub(places.available_permits());
+    let place = (taken < limit).then(|| places.clone().try_acquire_owned());
+    place?.ok()
 }
 
 fn is_of_one_connection(error: &std::io::Error) -> bool {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::ipc::{CertificateRecord, ConnectionId, GrantRequest, RefusalRecord, bounded};
-use crate::policy::{self, LoginRequest, Permissions, Refusal, Rules, UserCertificate};
+use crate::policy::{self, Decision, LoginRequest, Permissions, Refusal, Rules, UserCertificate};
 
 /// How many logins' proofs are remembered. Each takes a valid signature of a certificate's holder
 /// to make, so that nobody else can push one out.
@@ -26,6 +26,8 @@ pub(super) struct Grants {
 /// What a connection was let in for.
 pub(super) struct Grant {
     pub(super) permissions: Permissions,
+    /// Looked at again when the session is opened.
+    pub(super) certificate: UserCertificate,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
 }
@@ -78,15 +80,20 @@ impl Grants {
             certificate: &request.certificate,
             proof: &request.proof,
         };
-        let decision = policy::decide(&login, now, rules);
-        let certificate = decision.certificate.as_ref().map(CertificateRecord::from);
-        let verdict = decision
-            .verdict
-            .map_err(NotGranted::Refused)
-            .and_then(|permissions| self.grant(request, permissions));
+        let Decision {
+            certificate,
+            verdict,
+        } = policy::decide(&login, now, rules);
+        let record = certificate.as_ref().map(CertificateRecord::from);
+        let verdict = match (verdict, certificate) {
+            (Ok(permissions), Some(certificate)) => self.grant(request, permissions, certificate),
+            (Err(refusal), _) => Err(NotGranted::Refused(refusal)),
+            // Not reached: nobody is let in without a certificate.
+            (Ok(_), None) => Err(NotGranted::Repeated),
+        };
         Outcome {
             verdict,
-            certificate,
+            certificate: record,
         }
     }
 
@@ -95,6 +102,7 @@ impl Grants {
         &mut self,
         request: &GrantRequest,
         permissions: Permissions,
+        certificate: UserCertificate,
     ) -> Result<String, NotGranted> {
         if self.by_connection.contains_key(&request.connection) {
             return Err(NotGranted::Repeated);
@@ -105,6 +113,7 @@ impl Grants {
         let account = permissions.account().to_owned();
         let grant = Grant {
             permissions,
+            certificate,
             peer: request.peer,
             local: request.local,
         };

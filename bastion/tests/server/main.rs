@@ -17,4 +17,5 @@ mod environment;
 mod hangup;
 mod isolation;
 mod programs;
+mod reload;
 mod terminal;
