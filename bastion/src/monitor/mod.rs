@@ -92,7 +92,8 @@ pub fn run(source: config::Source) -> Result<(), MonitorError> {
     let system = |what| move |source| MonitorError::System { what, source };
     process::close_what_was_left_open().map_err(system("close descriptors"))?;
     process::forbid_dump().map_err(system("forbid dumps"))?;
-    process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
+    let descriptors =
+        process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
     let taken = [
         Signal::SIGCHLD,
         Signal::SIGTERM,
@@ -109,7 +110,7 @@ pub fn run(source: config::Source) -> Result<(), MonitorError> {
     accounts
         .keep_few_capabilities()
         .map_err(system("give up capabilities"))?;
-    let sessions = Sessions::new(&config).map_err(system("watch sessions"))?;
+    let sessions = Sessions::new(&config, descriptors).map_err(system("watch sessions"))?;
     let mut monitor = Monitor {
         gate: Gate::new(listeners),
         grants: Grants::default(),

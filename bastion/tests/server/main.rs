@@ -16,6 +16,7 @@ mod authentication;
 mod environment;
 mod hangup;
 mod isolation;
+mod limits;
 mod programs;
 mod reload;
 mod terminal;

@@ -277,29 +277,22 @@ fn a_changed_configuration_is_for_new_connections() {
     let user = server.user();
     let session = open_session(&mut server, &user);
     assert_eq!(text(&server.run("echo $GREETING").stdout), "old\n");
-    configure(
-        &file,
-        "set_env = { GREETING = \"new\" }\nallow_tcp_forwarding = false\nmax_connections = 2",
-    );
+    let new = "set_env = { GREETING = \"new\" }\nallow_tcp_forwarding = false\nmax_connections = 1";
+    configure(&file, &new.replace("= 1", "= 100"));
     let read = server.event("configuration_read", |_| true);
     assert_eq!(read["needs_restart"], json!([]));
     assert_eq!(text(&server.run("echo $GREETING").stdout), "new\n");
-    let user = server.user();
     let address = format!("127.0.0.1:{}", server.address.port());
     let run = output(&mut server.ssh(&user, &["-W", &address]));
-    assert!(
-        !run.status.success() && run.stdout.is_empty(),
-        "{}",
-        text(&run.stdout)
-    );
-    // Two at a time from now on, the open one among them.
-    let second = open_session(&mut server, &user);
-    assert!(refusal(&server, &user).is_some());
-    configure(&file, "max_connections = 3");
-    server.event("configuration_read", |_| true);
-    assert_eq!(refusal(&server, &user), None);
+    assert!(!run.status.success() && run.stdout.is_empty());
+    // One at a time from now on, which is the open one.
+    configure(&file, new);
+    wait_for("the new limit", || refusal(&server, &user));
+    configure(&file, "");
+    wait_for("the old limit", || {
+        refusal(&server, &user).is_none().then_some(())
+    });
     assert_goes_on(session);
-    assert_goes_on(second);
     let listening = |event: &&Value| event["event"] == "listening";
     assert_eq!(server.events_so_far().iter().filter(listening).count(), 1);
 }
