@@ -4,13 +4,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::audit;
 use crate::sys::files;
 
-/// A file that was changed less than this ago is read again: two changes within one tick of the file
+/// A file that was changed so few seconds ago is read again: two changes within one tick of the file
 /// system's clock look like one.
-const UNSETTLED: Duration = Duration::from_secs(2);
+const UNSETTLED: u64 = 2;
 
 /// What a file is to say, and how large it may be.
 pub(super) struct Format<T> {
@@ -89,11 +89,8 @@ impl<T: PartialEq> WatchedFile<T> {
             Ok(file) => file,
             Err(error) => return (Version::Error(error.kind()), true),
         };
-        let changed_at = u64::try_from(file.ctime()).map(Duration::from_secs);
-        let age = changed_at.ok().and_then(|since_epoch| {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH + since_epoch);
-            since.ok()
-        });
+        let changed_at = u64::try_from(file.ctime()).unwrap_or(0);
+        let age = audit::now().checked_sub(changed_at);
         let version = Version::File {
             device: file.dev(),
             inode: file.ino(),
@@ -101,7 +98,8 @@ impl<T: PartialEq> WatchedFile<T> {
             owner: file.uid(),
             changed: (file.ctime(), file.ctime_nsec()),
         };
-        (version, age.is_some_and(|age| age > UNSETTLED))
+        // One from the future, because the clock was set back, would not settle for long.
+        (version, age.is_none_or(|age| age > UNSETTLED))
     }
 }
 

@@ -218,7 +218,7 @@ fn lists_of_ssh_keygen_revoke_what_they_revoke_there() {
                 .skip(1)
                 .map(|n| format!("serial: {n}\n"))
                 .collect(),
-            11,
+            12,
         ),
         (
             &["-s", "ca2.pub"],
