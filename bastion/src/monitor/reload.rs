@@ -17,14 +17,16 @@ pub(super) struct ConfigurationFile {
     file: WatchedFile<Vec<u8>>,
 }
 
+/// What is made of it is the configuration's own business.
+const CONTENT: Format<Vec<u8>> = Format {
+    limit: config::MAX_LENGTH,
+    parse: |bytes, _| Ok(bytes.to_vec()),
+};
+
 impl ConfigurationFile {
     /// The configuration to begin with, and the file to watch from then on.
     pub(super) fn open(source: config::Source) -> Result<(Self, Config), config::ConfigError> {
-        let format = Format {
-            limit: config::MAX_LENGTH,
-            parse: |bytes, _| Ok(bytes.to_vec()),
-        };
-        let file = WatchedFile::new(source.path(), format);
+        let file = WatchedFile::new(source.path(), CONTENT);
         let mut configuration = Self { source, file };
         // Before it is loaded: a change in between is one that the next look tells.
         configuration.has_changed();
@@ -121,5 +123,28 @@ impl Monitor {
 
     fn send_rules(&mut self) {
         self.gate.send(&ToGate::Rules(Box::new(self.rules())), &[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_file_that_was_there_must_stay_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bastion.toml");
+        let mut configuration = ConfigurationFile {
+            source: config::Source::default(),
+            file: WatchedFile::new(&path, CONTENT),
+        };
+        assert!(configuration.load_if_changed().unwrap().is_ok());
+        std::fs::write(&path, "max_sessions = 7").unwrap();
+        let config = configuration.load_if_changed().unwrap().unwrap();
+        assert_eq!(config.max_sessions, 7);
+        std::fs::remove_file(&path).unwrap();
+        let error = configuration.load_if_changed().unwrap().unwrap_err();
+        assert!(error.contains("No such file"), "{error}");
+        assert!(configuration.load().is_err());
     }
 }
