@@ -22,6 +22,7 @@ mod shards;
 mod stream;
 mod transport;
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -111,8 +112,10 @@ pub fn run() -> Result<(), GateError> {
     } = setup;
     let transports = Transports::new(&host_keys, &limits)?;
     drop(host_keys);
-    // Before the fence: it reads files to find out.
+    // Before the fence: both look at files.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    russh::kex::prepare_random()
+        .map_err(|error| system("draw random numbers")(io::Error::other(error)))?;
     let fence = sandbox::enter(account.as_ref(), &root)?;
     let shards = Shards::start(processors).map_err(system("start threads"))?;
     // Accepts connections and hears the monitor; the connections are served by the shards.
