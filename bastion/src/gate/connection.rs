@@ -16,10 +16,12 @@ use super::forwards::Forwards;
 use super::handler::{ConnectionError, ConnectionHandler, State};
 use super::stream::{CountedStream, Traffic};
 use crate::ipc::{ConnectionId, FromGate, bounded};
-use crate::sys::socket;
+use crate::sys::{process, socket};
 
 /// How long a client may take to read our last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// After so many bytes a connection leaves memory behind that is worth giving back.
+const LARGE: u64 = 16 << 20;
 
 /// Serves one connection and tells the monitor of its beginning and its end. `logged_in` is told
 /// when somebody is let in.
@@ -43,6 +45,9 @@ pub(super) async fn serve(
         Err(error) => bounded(error.to_string()),
     };
     let (received, sent) = (traffic.received(), traffic.sent());
+    if received.saturating_add(sent) > LARGE {
+        process::trim_memory();
+    }
     gate.monitor
         .tell(FromGate::Closed {
             connection: id,

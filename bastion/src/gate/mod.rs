@@ -17,6 +17,7 @@ mod link;
 mod listener;
 mod monitor;
 mod pump;
+mod read_ahead;
 mod session;
 mod shards;
 mod stream;
@@ -41,6 +42,9 @@ use transport::Transports;
 
 /// How long the monitor may take to say what there is to serve.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What a thread keeps of memory that was freed: about a window's worth of packets and a buffer of
+/// each kind. A connection that moved many bytes gives it back at its end.
+const KEPT_MEMORY: i32 = 4 << 20;
 
 /// Why the gate cannot serve (any more).
 #[derive(Debug, Error)]
@@ -99,6 +103,7 @@ pub fn run() -> Result<(), GateError> {
     process::set_name(c"bastion-gate");
     let mut inherited = spawn::inherited(1).map_err(system("the link"))?.into_iter();
     let link = inherited.next().ok_or(GateError::NoSetup)?;
+    process::keep_freed_memory(KEPT_MEMORY);
     process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
     let link = Link::<FromGate, ToGate>::new(link);
     let (setup, listeners) = receive_setup(&link)?;

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-/// Read ahead from the network: a few packets of the usual size, so that not every one takes a
-/// system call. Memory that an idle connection never writes to is not there.
-const READ_AHEAD: usize = 120 * 1024;
+use super::read_ahead::ReadAhead;
 
 /// How many bytes went each way.
 #[derive(Default)]
@@ -46,7 +44,8 @@ pub(super) struct StreamEnd(
 
 /// The stream that russh reads and writes.
 pub(super) struct CountedStream {
-    inner: BufReader<TcpStream>,
+    inner: TcpStream,
+    ahead: ReadAhead,
     traffic: Arc<Traffic>,
     /// None once it has been dropped.
     end: Option<oneshot::Receiver<()>>,
@@ -55,10 +54,10 @@ pub(super) struct CountedStream {
 impl CountedStream {
     pub(super) fn new(stream: TcpStream, traffic: Arc<Traffic>) -> (Self, StreamEnd) {
         let (sender, end) = oneshot::channel();
-        let inner = BufReader::with_capacity(READ_AHEAD, stream);
         (
             Self {
-                inner,
+                inner: stream,
+                ahead: ReadAhead::new(),
                 traffic,
                 end: Some(end),
             },
@@ -86,11 +85,14 @@ impl AsyncRead for CountedStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_end(cx)?;
-        let available = std::task::ready!(Pin::new(&mut self.inner).poll_fill_buf(cx))?;
-        let taken = available.len().min(buffer.remaining());
-        buffer.put_slice(available.get(..taken).unwrap_or_default());
-        Pin::new(&mut self.inner).consume(taken);
-        self.traffic.count_received(taken);
+        let Self {
+            inner,
+            ahead,
+            traffic,
+            ..
+        } = &mut *self;
+        let taken = std::task::ready!(ahead.poll_take(Pin::new(inner), cx, buffer))?;
+        traffic.count_received(taken);
         Poll::Ready(Ok(()))
     }
 }
