@@ -55,8 +55,8 @@ serve() {
         ended='' status=0
         # shellcheck disable=SC2086 # those that do not run are not there
         wait -n -p ended $gateway $bastion $timer || status=$?
-        case $ended in
-            '') ;; # a signal: `stop` has run
+        case ${ended:-} in
+            '') ;; # a signal: `stop` has run, and `wait` has unset it
             "$gateway") gateway='' ;;
             "$bastion") bastion_ended "$status" ;;
             "$timer") timer='' && start_bastion ;;

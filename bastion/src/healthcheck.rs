@@ -50,13 +50,21 @@ enum Why {
 /// Asks the SSH server that listens on `listen` for its algorithms.
 pub fn ssh(listen: SocketAddr, limit: Duration) -> Result<(), Unwell> {
     let address = reachable(listen);
-    let unwell = |why| Unwell { what: "SSH", address: address.to_string(), why };
+    let unwell = |why| Unwell {
+        what: "SSH",
+        address: address.to_string(),
+        why,
+    };
     ask_ssh(address, Deadline::after(limit)).map_err(unwell)
 }
 
 /// Asks a web server for a page; it is well if the answer is 200.
 pub fn http(url: &str, limit: Duration) -> Result<(), Unwell> {
-    let unwell = |why| Unwell { what: "HTTP", address: url.to_owned(), why };
+    let unwell = |why| Unwell {
+        what: "HTTP",
+        address: url.to_owned(),
+        why,
+    };
     ask_http(url, Deadline::after(limit)).map_err(unwell)
 }
 
@@ -85,7 +93,9 @@ fn ask_ssh(address: SocketAddr, deadline: Deadline) -> Result<(), Why> {
     }
     match server.packet()?.as_slice() {
         // Its padding's length, its number, a cookie of 16 bytes, the length of the first list.
-        [_, KEXINIT, rest @ ..] if rest.get(16..20).is_some_and(|length| length != [0; 4]) => Ok(()),
+        [_, KEXINIT, rest @ ..] if rest.get(16..20).is_some_and(|length| length != [0; 4]) => {
+            Ok(())
+        }
         _ => Err(Why::NoAlgorithms),
     }
 }
@@ -97,10 +107,20 @@ fn ask_http(url: &str, deadline: Deadline) -> Result<(), Why> {
     if path.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(Why::Url);
     }
-    let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
-    let address = with_port.to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or(Why::Url)?;
+    let with_port = if host.contains(':') {
+        host.to_owned()
+    } else {
+        format!("{host}:80")
+    };
+    let address = with_port
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut all| all.next())
+        .ok_or(Why::Url)?;
     let mut server = Peer::connect(address, deadline)?;
-    server.write(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    server.write(
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
     let status = server.line(MAX_STATUS_LINE)?;
     let mut words = status.split(' ');
     match (words.next(), words.next()) {
@@ -120,7 +140,11 @@ impl Deadline {
 
     fn left(self) -> Result<Duration, Why> {
         let left = self.0.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(Why::TooSlow) } else { Ok(left) }
+        if left.is_zero() {
+            Err(Why::TooSlow)
+        } else {
+            Ok(left)
+        }
     }
 }
 
@@ -211,7 +235,14 @@ mod tests {
     fn kexinit() -> Vec<u8> {
         let lists: Vec<u8> = [b"\x00\x00\x00\x04kex1".as_slice(), &[0; 53]].concat();
         let length = u32::try_from(1 + 1 + 16 + lists.len() + 4).unwrap();
-        [length.to_be_bytes().as_slice(), &[4, KEXINIT], &[7; 16], &lists, &[0; 4]].concat()
+        [
+            length.to_be_bytes().as_slice(),
+            &[4, KEXINIT],
+            &[7; 16],
+            &lists,
+            &[0; 4],
+        ]
+        .concat()
     }
 
     #[test]
@@ -238,8 +269,15 @@ mod tests {
     #[test]
     fn waiting_has_a_limit() {
         let before = Instant::now();
-        for answer in [b"".as_slice(), b"SSH-2.0-x\r\n", b"SSH-2.0-x\r\n\0\0", b"SSH-2.0-x\r\n\xff\xff\xff\xff\x01"] {
-            let error = ssh(server(answer), Duration::from_millis(200)).unwrap_err().to_string();
+        for answer in [
+            b"".as_slice(),
+            b"SSH-2.0-x\r\n",
+            b"SSH-2.0-x\r\n\0\0",
+            b"SSH-2.0-x\r\n\xff\xff\xff\xff\x01",
+        ] {
+            let error = ssh(server(answer), Duration::from_millis(200))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains("not answered in time"), "{error}");
         }
         assert!(before.elapsed() < LIMIT);
@@ -267,8 +305,19 @@ mod tests {
             let error = http(&url(answer), LIMIT).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
-        for url in ["https://127.0.0.1/", "127.0.0.1", "http://", "http://127.0.0.1:1/a b"] {
-            assert!(http(url, LIMIT).unwrap_err().to_string().contains("no address"), "{url}");
+        for url in [
+            "https://127.0.0.1/",
+            "127.0.0.1",
+            "http://",
+            "http://127.0.0.1:1/a b",
+        ] {
+            assert!(
+                http(url, LIMIT)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("no address"),
+                "{url}"
+            );
         }
     }
 

@@ -12,8 +12,8 @@ use std::os::fd::AsRawFd;
 use bastion::sys::account::Account;
 use bastion::sys::sandbox::{self, Landlock};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, SockaddrIn, sendto, setsockopt, shutdown, socketpair,
-    sockopt,
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, SockaddrIn, sendto, setsockopt,
+    shutdown, socketpair, sockopt,
 };
 
 /// How an attempt is to end.
@@ -104,11 +104,7 @@ const ATTEMPTS: &[(&str, Attempt, Wanted)] = &[
         |_| pair(SockType::Datagram),
         Killed,
     ),
-    (
-        "make a pair of streams",
-        |_| pair(SockType::Stream),
-        Works,
-    ),
+    ("make a pair of streams", |_| pair(SockType::Stream), Works),
     (
         "signal its parent",
         |_| nix::sys::signal::kill(nix::unistd::getppid(), None).is_ok(),

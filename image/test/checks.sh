@@ -199,7 +199,7 @@ terminal() {
         'tty; stty size; sleep 4; stty size')
     # A terminal here, which gets another size while ssh runs: ssh tells the server.
     output=$(timeout 60 script -qec "stty rows 31 cols 97; (sleep 2; stty -F /dev/tty rows 40 cols 121) & $command" /dev/null | tr -d '\r')
-    grep -qx '/dev/pts/[0-9]*' <<<"$output" && grep -qx '31 97' <<<"$output" && grep -qx '40 121' <<<"$output" || {
+    grep -q '/dev/pts/[0-9]*$' <<<"$output" && grep -qx '31 97' <<<"$output" && grep -qx '40 121' <<<"$output" || {
         echo "$output"
         return 1
     }
@@ -519,7 +519,7 @@ sandbox_reaches_nothing() {
     fi
     says 'SSH-2.0' door "timeout 5 bash -c 'exec 3<>/dev/tcp/$gateway/22; head -c 7 <&3'"
     local program output
-    program=$(sed "s/GATEWAY/$gateway/; s/HOST/$host/; s/OUTSIDE/$outside/" "$HERE/test/reach.py" | base64 -w 0)
+    program=$(sed "s/GATEWAY/$gateway/g; s/HOST/$host/g; s/OUTSIDE/$outside/g" "$HERE/test/reach.py" | base64 -w 0)
     output=$(call agent:main:runs exec "{\"command\": \"echo $program | base64 -d | python3 -; ls -d /claw /var/lib/pomerium /etc/openclaw-sandbox 2>&1; cat /var/lib/bastion/ssh_host_ed25519_key 2>&1 | head -n 1\"}")
     echo "$output"
     grep -q 'tried 9, reached 0' <<<"$output"

@@ -39,11 +39,19 @@ pub(super) async fn serve(
         })
         .await;
     let traffic = Arc::<Traffic>::default();
-    let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone()).await;
+    let (channels, forwards) = (Channels::default(), Forwards::default());
+    let open = (channels.clone(), forwards.clone());
+    let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone(), open).await;
     let reason = match outcome {
         Ok(how) => how.to_owned(),
         Err(error) => bounded(error.to_string()),
     };
+    // What is at the other end of them does not always go with the session: a service that was
+    // connected to, a program that stays in the background.
+    for (channel, traffic) in channels.end().into_iter().chain(forwards.end()) {
+        let closed = FromGate::channel_closed(id, channel.into(), &traffic);
+        gate.monitor.tell(closed).await;
+    }
     let (received, sent) = (traffic.received(), traffic.sent());
     if received.saturating_add(sent) > LARGE {
         process::trim_memory();
@@ -65,6 +73,7 @@ async fn run(
     peer: SocketAddr,
     logged_in: watch::Sender<bool>,
     traffic: Arc<Traffic>,
+    (channels, forwards): (Channels, Forwards),
 ) -> Result<&'static str, ConnectionError> {
     let until = Instant::now() + gate.limits.login_grace_time;
     let io = |error| ConnectionError::Transport(russh::Error::IO(error));
@@ -75,7 +84,6 @@ async fn run(
     let (stream, _end) = CountedStream::new(stream, traffic);
     let (tell_client, client) = watch::channel(Vec::new());
     let let_in = logged_in.subscribe();
-    let channels = Channels::default();
     let handler = ConnectionHandler {
         gate: gate.clone(),
         id,
@@ -87,7 +95,7 @@ async fn run(
         tries: 0,
         offered: None,
         channels: channels.clone(),
-        forwards: Forwards::default(),
+        forwards,
     };
     let choose = |_, version: &[u8]| {
         tell_client.send_replace(version.to_owned());
@@ -98,7 +106,10 @@ async fn run(
         return Ok("login grace time is over");
     };
     // `_end` ends the transport's own task when this function returns, however it returns.
-    watch_over(gate, running?, &channels, let_in, until).await
+    let outcome = watch_over(gate, running?, &channels, let_in, until).await;
+    // A program that stays does not keep what it was connected by.
+    channels.lock().clear();
+    outcome
 }
 
 /// Waits for the connection's end, or brings it about.
@@ -112,16 +123,15 @@ async fn watch_over(
     let handle = running.handle();
     let mut draining = gate.draining.clone();
     let mut log_in = let_in.clone();
-    tokio::select! {
+    let parting = tokio::select! {
         ended = &mut running => return ended.map(|()| "closed"),
-        _ = log_in.wait_for(|&let_in| let_in) => {}
-        _ = draining.wait_for(Option::is_some) => return Ok("bastion is shutting down"),
-        () = sleep_until(until) => {
-            // Somebody may have been let in just now.
-            if !*let_in.borrow() {
-                return Ok("login grace time is over");
-            }
-        }
+        () = async { drop(log_in.wait_for(|&let_in| let_in).await) } => None,
+        _ = drain_begins(&mut draining) => Some("bastion is shutting down"),
+        // Somebody may have been let in just now.
+        () = sleep_until(until) => (!*let_in.borrow()).then_some("login grace time is over"),
+    };
+    if let Some(why) = parting {
+        return Ok(part_with(running, why).await);
     }
     let grace = tokio::select! {
         ended = &mut running => return ended.map(|()| "closed"),
@@ -134,10 +144,14 @@ async fn watch_over(
         ended = &mut running => return ended.map(|()| "closed"),
         () = tokio::time::sleep(grace) => {}
     }
-    say(&handle, "bastion is shutting down").await;
-    // Whether it was read or not, this is the end.
+    Ok(part_with(running, "bastion is shutting down").await)
+}
+
+/// Says why, and ends the connection, whether that was read or not.
+async fn part_with(running: RunningSession<ConnectionHandler>, why: &'static str) -> &'static str {
+    say(&running.handle(), why).await;
     let _read = tokio::time::timeout(LAST_WORDS, running).await;
-    Ok("bastion is shutting down")
+    why
 }
 
 /// Ready when a shutdown begins; what is left of the time then.

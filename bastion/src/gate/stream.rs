@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::read_ahead::ReadAhead;
+use crate::ipc::{ChannelNumber, ConnectionId, FromGate};
 
 /// How many bytes went each way.
 #[derive(Default)]
@@ -34,6 +35,23 @@ impl Traffic {
 
     pub(super) fn count_sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl FromGate {
+    /// That a channel is closed.
+    pub(super) fn channel_closed(
+        connection: ConnectionId,
+        channel: ChannelNumber,
+        traffic: &Traffic,
+    ) -> Self {
+        let (received, sent) = (traffic.received(), traffic.sent());
+        Self::ChannelClosed {
+            connection,
+            channel,
+            received,
+            sent,
+        }
     }
 }
 

@@ -46,7 +46,7 @@ pub enum MonitorError {
     #[error(transparent)]
     Accounts(#[from] accounts::AccountsError),
     /// The host keys.
-    #[error("the host keys in {}: {source}", folder.display())]
+    #[error("the host keys in {}: {source}; --state-dir names another folder", folder.display())]
     HostKeys {
         /// The state folder.
         folder: PathBuf,

@@ -228,12 +228,18 @@ fn tries_are_counted_queries_included() {
 fn no_text_of_a_stranger_comes_between_the_parts() {
     let mut server = Server::start();
     let foreign = generate(KeyKind::Ed25519, "").unwrap();
-    let long_key_id = User::new(KeyKind::Ed25519, &foreign, |spec| spec.key_id = "ÿ".repeat(30_000));
+    let long_key_id = User::new(KeyKind::Ed25519, &foreign, |spec| {
+        spec.key_id = "ÿ".repeat(30_000)
+    });
     let stranger = User::new(KeyKind::Ed25519, &foreign, |_| {});
     run(async {
-        let mut client = Client::connect(server.address, Options::lenient()).await.unwrap();
+        let mut client = Client::connect(server.address, Options::lenient())
+            .await
+            .unwrap();
         assert!(authenticate(&mut client, &long_key_id).await.is_err());
-        let mut client = Client::connect(server.address, Options::lenient()).await.unwrap();
+        let mut client = Client::connect(server.address, Options::lenient())
+            .await
+            .unwrap();
         let name = "x".repeat(200_000);
         let outcome =
             authenticate_with(&mut client, &name, &stranger.private, &stranger.certificate).await;
@@ -245,6 +251,34 @@ fn no_text_of_a_stranger_comes_between_the_parts() {
     for _ in 0..3 {
         server.event("connection_closed", |_| true);
     }
-    assert_eq!(crate::support::text(&server.run("echo still here").stdout), "still here\n");
+    assert_eq!(
+        crate::support::text(&server.run("echo still here").stdout),
+        "still here\n"
+    );
     server.event("session_closed", |_| true);
+}
+
+#[test]
+fn whoever_does_not_log_in_is_told_that_the_time_is_over() {
+    let mut server = Server::start_with("login_grace_time = \"1s\"", &[]);
+    run(async {
+        let mut client = Client::connect(server.address, Options::pomerium())
+            .await
+            .unwrap();
+        client.request_service("ssh-userauth").await.unwrap();
+        let error = client.ended().await;
+        let disconnect = error.disconnect().unwrap_or_else(|| panic!("{error}"));
+        assert_eq!(disconnect.description, "login grace time is over");
+        // Whoever says nothing at all is just closed to.
+        let mut silent = tokio::net::TcpStream::connect(server.address)
+            .await
+            .unwrap();
+        tokio::io::copy(&mut silent, &mut tokio::io::sink())
+            .await
+            .unwrap();
+    });
+    for _ in 0..2 {
+        let closed = server.event("connection_closed", |_| true);
+        assert_eq!(closed["reason"], "login grace time is over");
+    }
 }

@@ -107,7 +107,7 @@ impl Listening {
 
     /// As sshd's `auth_input_request_forwarding`: in a new folder that only the account can enter.
     fn agent(number: ListenerNumber) -> io::Result<Self> {
-        let folder = Folder(nix::unistd::mkdtemp("/tmp/ssh-XXXXXXXXXX")?);
+        let folder = Folder(nix::unistd::mkdtemp("/tmp/ssh-XXXXXX")?);
         let path = folder.0.join(format!("agent.{}", std::process::id()));
         let listener = Listener::unix(&path, AGENT_MASK)?;
         let file = SocketFile::just_made(path.clone())?;
