@@ -9,6 +9,7 @@ pub mod audit;
 mod gate;
 mod grants;
 mod sessions;
+mod starter;
 mod trusted_keys;
 
 use std::net::{SocketAddr, TcpListener};
