@@ -17,10 +17,12 @@ use super::handler::{ConnectionError, ConnectionHandler, State};
 use super::startups::HasToGo;
 use super::stream::{CountedStream, Traffic};
 use crate::ipc::{ConnectionId, FromGate, bounded};
-use crate::sys::socket;
+use crate::sys::{process, socket};
 
 /// How long a client may take to read our last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// After so many bytes a connection leaves memory behind that is worth giving back.
+const LARGE: u64 = 16 << 20;
 
 /// A connection that was accepted.
 pub(super) struct Newcomer {
@@ -56,6 +58,9 @@ pub(super) async fn serve(gate: Arc<Gate>, newcomer: Newcomer) {
         gate.monitor.tell(closed).await;
     }
     let (received, sent) = (traffic.received(), traffic.sent());
+    if received.saturating_add(sent) > LARGE {
+        process::trim_memory();
+    }
     gate.monitor
         .tell(FromGate::Closed {
             connection: id,

@@ -18,12 +18,14 @@ mod link;
 mod listener;
 mod monitor;
 mod pump;
+mod read_ahead;
 mod session;
 mod shards;
 mod startups;
 mod stream;
 mod transport;
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -42,6 +44,9 @@ use transport::Transports;
 
 /// How long the monitor may take to say what there is to serve.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What a thread keeps of memory that was freed: about a window's worth of packets and a buffer of
+/// each kind. A connection that moved many bytes gives it back at its end.
+const KEPT_MEMORY: i32 = 4 << 20;
 
 /// Why the gate cannot serve (any more).
 #[derive(Debug, Error)]
@@ -122,6 +127,7 @@ pub fn run() -> Result<(), GateError> {
     process::set_name(c"bastion-gate");
     let mut inherited = spawn::inherited(1).map_err(system("the link"))?.into_iter();
     let link = inherited.next().ok_or(GateError::NoSetup)?;
+    process::keep_freed_memory(KEPT_MEMORY);
     process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
     let link = Link::<FromGate, ToGate>::new(link);
     let (setup, listeners) = receive_setup(&link)?;
@@ -135,8 +141,10 @@ pub fn run() -> Result<(), GateError> {
     } = setup;
     let transports = Transports::new(&host_keys, &limits)?;
     drop(host_keys);
-    // Before the fence: it reads files to find out.
+    // Before the fence: both look at files.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    russh::kex::prepare_random()
+        .map_err(|error| system("draw random numbers")(io::Error::other(error)))?;
     let fence = sandbox::enter(account.as_ref(), &root)?;
     let shards = Shards::start(processors).map_err(system("start threads"))?;
     // Accepts connections and hears the monitor; the connections are served by the shards.

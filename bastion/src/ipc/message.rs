@@ -418,3 +418,19 @@ pub enum ProgramEnd {
         core_dumped: bool,
     },
 }
+
+/// What the monitor says to the starter of sessions.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToStarter {
+    /// Start one; its links to the monitor and to the gate are beside this message.
+    Start,
+}
+
+/// What the starter of sessions says to the monitor.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromStarter {
+    /// It runs, as a child of the monitor's.
+    Started(u32),
+    /// It could not be started.
+    Failed(String),
+}

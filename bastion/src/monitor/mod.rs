@@ -11,6 +11,7 @@ mod grants;
 mod keys;
 mod reload;
 mod sessions;
+mod starter;
 mod watched_file;
 
 use std::net::{SocketAddr, TcpListener};

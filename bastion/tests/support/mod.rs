@@ -215,6 +215,14 @@ impl Server {
         })
     }
 
+    /// The session processes.
+    pub(crate) fn sessions(&self) -> Vec<u32> {
+        let mut all = children(self.pid());
+        // The process that they are copied from is called by another name.
+        all.retain(|&pid| status_field(pid, "Name").is_some_and(|name| name == "bastion-session"));
+        all
+    }
+
     /// A user with a key and the certificate that Pomerium would mint for `claw`.
     pub(crate) fn user(&self) -> User {
         self.user_with(|_| {})
