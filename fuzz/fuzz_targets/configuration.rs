@@ -22,5 +22,5 @@ fuzz_target!(|input: &[u8]| {
         assert!(forwarding.may_connect("169.254.169.254", metadata).is_err());
     }
     let _decided = forwarding.may_connect_unix(Path::new("/run/docker.sock"));
-    let _decided = forwarding.may_listen("127.0.0.1", 1);
+    let _decided = forwarding.may_listen("127.0.0.1", 1, true);
 });

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use bastion::policy::{KeyType, UserCertificate};
+use bastion::policy::{CertificateType, KeyType, UserCertificate};
 
 use crate::key_pair::ca;
 use crate::mint::string;
@@ -29,19 +29,32 @@ impl Seen {
             return;
         };
         let ours = UserCertificate::parse(certificate);
-        let ours = ours.ok().filter(UserCertificate::signature_is_valid);
+        // What a parsed certificate is refused for afterwards, ssh-keygen does not read at all.
+        let ours = ours.ok().filter(|ours| {
+            let kind = ours.certificate_type();
+            ours.signature_is_valid() && !matches!(kind, CertificateType::Other(_))
+        });
         let theirs =
             ssh_keygen::lists(name, certificate).filter(|listed| listed.contains("Valid:"));
         match (ours, theirs) {
             (Some(ours), Some(theirs)) => {
-                // Texts that are not ASCII are shown by each in its own way.
-                if theirs.is_ascii() && !theirs.contains('\\') {
+                // Texts that are not ASCII, and years of more than four digits, are shown by each
+                // in its own way.
+                let year_10_000 = 253_402_300_800;
+                let dates = [ours.valid_after(), ours.valid_before()];
+                let readable = dates
+                    .iter()
+                    .all(|&date| date < year_10_000 || date == u64::MAX);
+                if readable && theirs.is_ascii() && !theirs.contains('\\') {
                     assert_eq!(as_ssh_keygen_lists(&ours), theirs, "{what}");
                 }
                 self.both += 1;
             }
             (None, None) => self.neither += 1,
             (None, Some(_)) => self.stricter += 1,
+            // Whether a point is on its curve is found out by whoever verifies with it: see
+            // `keys::a_point_off_the_curve_verifies_nothing`.
+            (Some(ours), None) if ours.public_key().algorithm().name().starts_with("ecdsa") => {}
             (Some(ours), None) => panic!("{what}: ssh-keygen cannot read {ours:?}"),
         }
     }

@@ -106,7 +106,15 @@ fn critical(option: &NamedData) -> String {
 
 fn extension(extension: &NamedData) -> String {
     let NamedData { name, data } = extension;
-    if name.starts_with("permit-") || name == "no-touch-required" {
+    let known = [
+        "permit-X11-forwarding",
+        "permit-agent-forwarding",
+        "permit-port-forwarding",
+        "permit-pty",
+        "permit-user-rc",
+        "no-touch-required",
+    ];
+    if known.contains(&name.as_str()) {
         return name.clone();
     }
     match data.len() {

@@ -7,7 +7,7 @@ use pomerium_stand_in::message::SSH_MSG_CHANNEL_OPEN;
 use pomerium_stand_in::wire::Writer;
 
 use crate::support::{LIMIT, Server, children, descriptors, status_field, wait_for};
-use crate::{connect, kexinit, run, share, still_serves};
+use crate::{IMPATIENT, connect, kexinit, run, share, still_serves};
 
 /// A session, a program on it, a forwarding and a listener, as if somebody were logged in.
 fn as_if_logged_in(marker: &str) -> Vec<Vec<u8>> {
@@ -46,7 +46,7 @@ fn as_if_from_the_server() -> [Vec<u8>; 4] {
 
 #[test]
 fn channel_messages_before_authentication_do_nothing() {
-    let mut server = Server::start();
+    let mut server = Server::start_with(IMPATIENT, &[]);
     let gate = server.gate();
     let marker = server.folder.path().join("marker");
     let messages = as_if_logged_in(marker.to_str().unwrap());
@@ -70,7 +70,7 @@ fn channel_messages_before_authentication_do_nothing() {
 
 #[test]
 fn what_only_a_server_says_grants_nothing() {
-    let mut server = Server::start();
+    let mut server = Server::start_with(IMPATIENT, &[]);
     let gate = server.gate();
     let messages = as_if_from_the_server();
     run(async {

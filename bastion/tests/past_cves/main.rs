@@ -30,6 +30,9 @@ use pomerium_stand_in::transport::{self, KexMethod};
 use pomerium_stand_in::wire::Writer;
 use support::{LIMIT, Server, User, status_field, text};
 
+/// For tests that wait until the server does not wait any longer.
+const IMPATIENT: &str = "login_grace_time = \"2s\"";
+
 /// What a flood may add to the gate's memory: less than a tenth of what is sent.
 const FLAT: u64 = 24 * 1024 * 1024;
 

@@ -10,8 +10,8 @@ use pomerium_stand_in::wire::Writer;
 
 use crate::support::{LIMIT, Server, wait_for};
 use crate::{
-    FLAT, connect, dial, is_cut, is_ended, is_there, kexinit, log_in, memory, run, share,
-    still_serves,
+    FLAT, IMPATIENT, connect, dial, is_cut, is_ended, is_there, kexinit, log_in, memory, run,
+    share, still_serves,
 };
 
 /// CVE-2024-43410 and CVE-2026-46673: memory by the length that a packet claims.
@@ -81,7 +81,7 @@ fn a_version_is_short_and_first() {
 /// CVE-2026-48110: strings and name-lists by the length that they claim.
 #[test]
 fn a_claimed_string_takes_no_memory() {
-    let server = Server::start();
+    let server = Server::start_with(IMPATIENT, &[]);
     let gate = server.gate();
     let before = memory(gate);
     let huge = [0xff_u8, 0xff, 0xff, 0xff];
@@ -109,11 +109,19 @@ fn a_claimed_string_takes_no_memory() {
             client.send_raw(&[start, &huge].concat()).await.unwrap();
             assert!(client.open_session().await.is_err());
         }
-        for start in [&b"\x50"[..], b"\x5a", b"\x62\0\0\0\0", b"\x5e\0\0\0\0"] {
+        for (number, field) in [(80, false), (90, false), (98, true), (94, true), (95, true)] {
             let mut client = log_in(&server).await;
-            client.open_session().await.unwrap();
-            client.send_raw(&[start, &huge].concat()).await.unwrap();
-            assert!(is_ended(&mut client).await);
+            let id = client.open_session().await.unwrap();
+            let channel = client.remote_number(id).unwrap();
+            let message = match field {
+                true => Writer::message(number).u32(channel),
+                false => Writer::message(number),
+            };
+            client
+                .send_raw(&message.bytes(huge).into_vec())
+                .await
+                .unwrap();
+            assert!(is_ended(&mut client).await, "{number}");
         }
     });
     assert!(memory(gate) < before + FLAT);
@@ -173,8 +181,9 @@ fn windows_do_not_overflow() {
         let id = client.open_session().await.unwrap();
         let command = Writer::new().string("cat").into_vec();
         assert!(client.request(id, "exec", &command).await.unwrap());
+        let channel = client.remote_number(id).unwrap();
         for _ in 0..4 {
-            let adjust = Writer::message(93).u32(0).u32(u32::MAX);
+            let adjust = Writer::message(93).u32(channel).u32(u32::MAX);
             client.send_raw(&adjust.into_vec()).await.unwrap();
         }
         client.send_data(id, b"still here").await.unwrap();
@@ -185,8 +194,9 @@ fn windows_do_not_overflow() {
         let id = client.open_session().await.unwrap();
         let command = Writer::new().string("sleep 1000").into_vec();
         assert!(client.request(id, "exec", &command).await.unwrap());
+        let channel = client.remote_number(id).unwrap();
         let data = Writer::message(94)
-            .u32(0)
+            .u32(channel)
             .string(vec![7; 32_000])
             .into_vec();
         for _ in 0..8000 {
@@ -254,8 +264,9 @@ fn channels_that_are_not_open_do_nothing() {
         let refused = client.open("nonsense", &[]).await;
         assert!(matches!(refused, Err(Error::OpenFailure(_))));
         let closed = client.open_session().await.unwrap();
+        let was = client.remote_number(closed).unwrap();
         client.close(closed).await.unwrap();
-        for channel in [0, 1, 2, 3, 7, u32::MAX] {
+        for channel in [was, 0, 1, 2, 3, 7, u32::MAX] {
             let to = |number: u8| Writer::message(number).u32(channel);
             for message in [
                 to(98).string("exec").bool(true).string(&touch),
