@@ -31,7 +31,9 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
 const LOGINS: [&str; 2] = ["claw", "operator"];
 
 fuzz_target!(|input: &[u8]| {
-    let Some((head, bytes)) = input.split_first_chunk::<16>() else { return };
+    let Some((head, bytes)) = input.split_first_chunk::<16>() else {
+        return;
+    };
     let certificate = match head[0] & 1 {
         0 => bytes.to_vec(),
         _ => signed(bytes),
@@ -46,17 +48,31 @@ fuzz_target!(|input: &[u8]| {
         counter: 0,
     });
     let _any_bytes_do = PublicKey::from_bytes(bytes);
-    let Ok(parsed) = UserCertificate::parse(&certificate) else { return };
+    let Ok(parsed) = UserCertificate::parse(&certificate) else {
+        return;
+    };
     assert_eq!(parsed.as_bytes(), certificate);
-    let request = AuthRequest { login_name, source, now, security_key };
+    let request = AuthRequest {
+        login_name,
+        source,
+        now,
+        security_key,
+    };
     match authorize(&parsed, &request, &RULES) {
         Ok(permissions) => {
-            let request = naive::Request { login_name, source, now, flags };
+            let request = naive::Request {
+                login_name,
+                source,
+                now,
+                flags,
+            };
             let granted = Grant {
                 pty: permissions.pty(),
                 port_forwarding: permissions.port_forwarding(),
                 agent_forwarding: permissions.agent_forwarding(),
-                force_command: permissions.force_command().map(|text| text.as_bytes().to_vec()),
+                force_command: permissions
+                    .force_command()
+                    .map(|text| text.as_bytes().to_vec()),
             };
             let naive = naive::decide(&certificate, &request, CA.public_key(), &LOGINS);
             assert_eq!(Some(granted), naive);

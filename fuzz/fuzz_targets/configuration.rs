@@ -8,7 +8,9 @@ use bastion::config::Config;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    let Ok(text) = std::str::from_utf8(input) else { return };
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
     let config = match Config::parse(text) {
         Ok(config) => config,
         Err(error) => return assert!(!error.to_string().is_empty()),

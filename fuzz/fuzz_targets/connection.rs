@@ -45,7 +45,10 @@ thread_local! {
 }
 
 fn start() -> (Runtime, LoneGate) {
-    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let line = key(7).public_key().to_openssh().expect("a public key");
     let rules = Rules {
         trusted_user_ca_keys: TrustedUserCaKeys::parse(&line, "fuzz").expect("a CA key"),
@@ -60,7 +63,9 @@ fn start() -> (Runtime, LoneGate) {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((how, bytes)) = input.split_first() else { return };
+    let Some((how, bytes)) = input.split_first() else {
+        return;
+    };
     GATE.with_borrow_mut(|started| {
         let (runtime, gate) = started.get_or_insert_with(start);
         runtime.block_on(async {
@@ -105,7 +110,9 @@ async fn with_keys(client: DuplexStream, bytes: &[u8]) {
         }
     }
     // SSH_MSG_DISCONNECT: by now everything has been answered that will be.
-    let _gone = client.send_raw(&[1, 0, 0, 0, 11, 0, 0, 0, 0, 0, 0, 0, 0]).await;
+    let _gone = client
+        .send_raw(&[1, 0, 0, 0, 11, 0, 0, 0, 0, 0, 0, 0, 0])
+        .await;
     while let Ok(message) = client.recv().await {
         let number = message.first().copied().unwrap_or_default();
         assert_ne!(number, SSH_MSG_USERAUTH_SUCCESS);
@@ -121,7 +128,9 @@ fn request(wanted: &[u8]) -> Vec<u8> {
         return publickey_query("claw", ALGORITHM, good);
     };
     let mut certificate = good.clone();
-    if how & 1 == 1 && let Some(byte) = certificate.get_mut(usize::from(at) * 2) {
+    if how & 1 == 1
+        && let Some(byte) = certificate.get_mut(usize::from(at) * 2)
+    {
         *byte ^= flip;
     }
     let name = if how & 2 == 2 { "root" } else { "claw" };

@@ -21,11 +21,15 @@ const CA: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOpKbGPinFIK/XkSgDLxZZbwx2z8wGDBDXSQ9LaS/PUv fuzz";
 
 fuzz_target!(|input: &[u8]| {
-    let Some((to, bytes)) = input.split_first() else { return };
+    let Some((to, bytes)) = input.split_first() else {
+        return;
+    };
     match to & 1 {
         0 => {
             let message = same_again::<FromGate>(bytes);
-            let Some(FromGate::Grant(request)) = message else { return };
+            let Some(FromGate::Grant(request)) = message else {
+                return;
+            };
             let request = LoginRequest {
                 login_name: &request.login_name,
                 source: request.peer.ip(),

@@ -36,15 +36,23 @@ static SETUP: LazyLock<SessionSetup> = LazyLock::new(|| {
     }
 });
 const OURS: [&[u8]; 8] = [
-    b"HOME", b"USER", b"LOGNAME", b"SHELL", b"PATH", b"SSH_CONNECTION", b"SSH_CLIENT", b"SSH_TTY",
+    b"HOME",
+    b"USER",
+    b"LOGNAME",
+    b"SHELL",
+    b"PATH",
+    b"SSH_CONNECTION",
+    b"SSH_CLIENT",
+    b"SSH_TTY",
 ];
 
 fuzz_target!(|input: &[u8]| {
     let mut pieces = Pieces(input);
     let Some(encoded) = pieces.next() else { return };
     check_modes(encoded);
-    let texts: Vec<String> =
-        pieces.map(|piece| String::from_utf8_lossy(piece).into_owned()).collect();
+    let texts: Vec<String> = pieces
+        .map(|piece| String::from_utf8_lossy(piece).into_owned())
+        .collect();
     let client: Vec<(String, String)> = texts
         .chunks_exact(2)
         .map(|pair| (pair[0].clone(), pair[1].clone()))
@@ -57,7 +65,10 @@ fuzz_target!(|input: &[u8]| {
         assert!(!name.is_empty() && !name.contains(&b'=') && !name.contains(&0));
         assert!(!value.as_bytes().contains(&0));
         let steers = [&b"LD_"[..], b"GLIBC_", b"BASH_FUNC", b"PYTHON", b"NODE_"];
-        assert!(!steers.iter().any(|prefix| name.starts_with(prefix)), "{name:?}");
+        assert!(
+            !steers.iter().any(|prefix| name.starts_with(prefix)),
+            "{name:?}"
+        );
         assert!(![&b"BASH_ENV"[..], b"ENV", b"IFS"].contains(&name));
     }
     for (name, value) in without {
@@ -70,7 +81,12 @@ fuzz_target!(|input: &[u8]| {
 fn check_modes(encoded: &[u8]) {
     let requested: Vec<(u8, u32)> = encoded
         .chunks_exact(5)
-        .map(|mode| (mode[0], u32::from_be_bytes([mode[1], mode[2], mode[3], mode[4]])))
+        .map(|mode| {
+            (
+                mode[0],
+                u32::from_be_bytes([mode[1], mode[2], mode[3], mode[4]]),
+            )
+        })
         .collect();
     let mut once = blank();
     modes(&mut once, &requested);
@@ -79,11 +95,13 @@ fn check_modes(encoded: &[u8]) {
     assert!(once == twice, "{requested:?}");
 }
 
+/// A terminal's modes before anybody has changed them.
 fn blank() -> Termios {
-    // A terminal's modes without a terminal: those of a pty that nobody has changed.
-    static MODES: LazyLock<nix::sys::termios::Termios> = LazyLock::new(|| {
-        let pty = nix::pty::openpty(None, None).expect("a terminal");
-        nix::sys::termios::tcgetattr(&pty.slave).expect("its modes")
-    });
-    MODES.clone()
+    thread_local! {
+        static MODES: Termios = {
+            let pty = nix::pty::openpty(None, None).expect("a terminal");
+            nix::sys::termios::tcgetattr(&pty.slave).expect("its modes")
+        };
+    }
+    MODES.with(Termios::clone)
 }

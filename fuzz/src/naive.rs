@@ -59,7 +59,12 @@ pub struct Grant {
 }
 
 /// Who may log in under these names, by a certificate of this authority.
-pub fn decide(blob: &[u8], request: &Request<'_>, ca: &PublicKey, logins: &[&str]) -> Option<Grant> {
+pub fn decide(
+    blob: &[u8],
+    request: &Request<'_>,
+    ca: &PublicKey,
+    logins: &[&str],
+) -> Option<Grant> {
     let mut fields = Fields(blob);
     let key_type = fields.string()?.strip_suffix(b"-cert-v01@openssh.com")?;
     fields.string()?;
