@@ -12,6 +12,8 @@ mod connection;
 mod connector;
 mod forwarding;
 mod forwards;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handler;
 mod input_queue;
 mod link;
