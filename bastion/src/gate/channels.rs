@@ -186,6 +186,15 @@ impl Channels {
         }
     }
 
+    /// The connection is gone, and all channels with it; returns those that were open.
+    pub(super) fn end(&self) -> Vec<(ChannelId, Arc<Traffic>)> {
+        let channels = std::mem::take(&mut *self.lock());
+        channels
+            .into_iter()
+            .map(|(id, channel)| (id, channel.traffic.clone()))
+            .collect()
+    }
+
     /// Removes a closed channel. Not by its own task, which the removal ends, and which has
     /// nothing left to do.
     fn forget_soon(&self, id: ChannelId) {

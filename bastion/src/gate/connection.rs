@@ -37,11 +37,19 @@ pub(super) async fn serve(
         })
         .await;
     let traffic = Arc::<Traffic>::default();
-    let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone()).await;
+    let (channels, forwards) = (Channels::default(), Forwards::default());
+    let open = (channels.clone(), forwards.clone());
+    let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone(), open).await;
     let reason = match outcome {
         Ok(how) => how.to_owned(),
         Err(error) => bounded(error.to_string()),
     };
+    // What is at the other end of them does not always go with the session: a service that was
+    // connected to, a program that stays in the background.
+    for (channel, traffic) in channels.end().into_iter().chain(forwards.end()) {
+        let closed = FromGate::channel_closed(id, channel.into(), &traffic);
+        gate.monitor.tell(closed).await;
+    }
     let (received, sent) = (traffic.received(), traffic.sent());
     gate.monitor
         .tell(FromGate::Closed {
@@ -60,6 +68,7 @@ async fn run(
     peer: SocketAddr,
     logged_in: watch::Sender<bool>,
     traffic: Arc<Traffic>,
+    (channels, forwards): (Channels, Forwards),
 ) -> Result<&'static str, ConnectionError> {
     let until = Instant::now() + gate.limits.login_grace_time;
     let io = |error| ConnectionError::Transport(russh::Error::IO(error));
@@ -70,7 +79,6 @@ async fn run(
     let (stream, _end) = CountedStream::new(stream, traffic);
     let (tell_client, client) = watch::channel(Vec::new());
     let let_in = logged_in.subscribe();
-    let channels = Channels::default();
     let handler = ConnectionHandler {
         gate: gate.clone(),
         id,
@@ -82,7 +90,7 @@ async fn run(
         tries: 0,
         offered: None,
         channels: channels.clone(),
-        forwards: Forwards::default(),
+        forwards,
     };
     let choose = |_, version: &[u8]| {
         tell_client.send_replace(version.to_owned());
@@ -93,7 +101,10 @@ async fn run(
         return Ok("login grace time is over");
     };
     // `_end` ends the transport's own task when this function returns, however it returns.
-    watch_over(gate, running?, &channels, let_in, until).await
+    let outcome = watch_over(gate, running?, &channels, let_in, until).await;
+    // A program that stays does not keep what it was connected by.
+    channels.lock().clear();
+    outcome
 }
 
 /// Waits for the connection's end, or brings it about.

@@ -125,13 +125,6 @@ impl ConnectionHandler {
     }
 }
 
-impl Drop for ConnectionHandler {
-    /// A forwarded socket's far end is not the session's, and does not go with it.
-    fn drop(&mut self) {
-        self.forwards.end();
-    }
-}
-
 fn length(to: &Destination) -> usize {
     match to {
         Destination::Tcp { host: text, .. } | Destination::Unix { path: text } => text.len(),

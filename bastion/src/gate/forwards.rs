@@ -51,6 +51,7 @@ struct Forward {
     closed: Option<oneshot::Sender<()>>,
     /// The other ends of both, until a task takes them.
     untaken: Option<Ends>,
+    traffic: Arc<Traffic>,
 }
 
 /// What the client does, as the task that carries the channel sees it.
@@ -234,12 +235,15 @@ impl Forwards {
             .any(|at| *at == ListenAddress::Agent)
     }
 
-    /// The connection is gone, and all that is forwarded with it.
-    pub(super) fn end(&self) {
+    /// The connection is gone, and all that is forwarded with it; returns what was open.
+    pub(super) fn end(&self) -> Vec<(ChannelId, Arc<Traffic>)> {
         let mut state = self.lock();
         state.ended = true;
         state.tasks.abort_all();
-        state.open.clear();
+        let open = std::mem::take(&mut state.open);
+        open.into_iter()
+            .map(|(id, forward)| (id, forward.traffic))
+            .collect()
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -259,16 +263,9 @@ impl Forwards {
         _room: OwnedSemaphorePermit,
     ) {
         let id = writer.id();
-        let taken = self
-            .lock()
-            .open
-            .get_mut(&id)
-            .and_then(|forward| forward.untaken.take());
-        // Closed by the client before we came to it.
-        let Some(Ends { queue, closed }) = taken else {
+        let Some((Ends { queue, closed }, traffic)) = self.take(id) else {
             return;
         };
-        let traffic = Arc::<Traffic>::default();
         let handle = &terms.run.handle;
         let mut input = Input::new(queue, handle.clone(), id, terms.run.window, traffic.clone());
         let to_client = async {
@@ -294,14 +291,15 @@ impl Forwards {
             }
         }
         self.lock().open.remove(&id);
-        let (received, sent) = (traffic.received(), traffic.sent());
-        let closed = FromGate::ChannelClosed {
-            connection: terms.connection,
-            channel: id.into(),
-            received,
-            sent,
-        };
+        let closed = FromGate::channel_closed(terms.connection, id.into(), &traffic);
         terms.gate.monitor.tell(closed).await;
+    }
+
+    /// A channel's ends; `None` where the client has closed it before we came to it.
+    fn take(&self, id: ChannelId) -> Option<(Ends, Arc<Traffic>)> {
+        let mut state = self.lock();
+        let forward = state.open.get_mut(&id)?;
+        Some((forward.untaken.take()?, forward.traffic.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -318,6 +316,7 @@ impl Forward {
             input: Some(input),
             closed: Some(tell_closed),
             untaken: Some(Ends { queue, closed }),
+            traffic: Arc::default(),
         }
     }
 }

@@ -266,13 +266,7 @@ impl ConnectionHandler {
         let (gate, connection) = (self.gate.clone(), self.id);
         async move {
             let Some(traffic) = traffic else { return };
-            let (received, sent) = (traffic.received(), traffic.sent());
-            let closed = FromGate::ChannelClosed {
-                connection,
-                channel: id.into(),
-                received,
-                sent,
-            };
+            let closed = FromGate::channel_closed(connection, id.into(), &traffic);
             gate.monitor.tell(closed).await;
         }
     }

@@ -10,6 +10,8 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use crate::ipc::{ChannelNumber, ConnectionId, FromGate};
+
 /// Read ahead from the network: a few packets of the usual size, so that not every one takes a
 /// system call. Memory that an idle connection never writes to is not there.
 const READ_AHEAD: usize = 120 * 1024;
@@ -36,6 +38,23 @@ impl Traffic {
 
     pub(super) fn count_sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl FromGate {
+    /// That a channel is closed.
+    pub(super) fn channel_closed(
+        connection: ConnectionId,
+        channel: ChannelNumber,
+        traffic: &Traffic,
+    ) -> Self {
+        let (received, sent) = (traffic.received(), traffic.sent());
+        Self::ChannelClosed {
+            connection,
+            channel,
+            received,
+            sent,
+        }
     }
 }
 

@@ -70,6 +70,7 @@ pub fn find_unix(path: &Path) -> io::Result<FoundSocket> {
 /// Connects to a Unix socket. Where its queue is full this fails, as it does under sshd.
 pub fn connect_unix(found: &FoundSocket) -> io::Result<OwnedFd> {
     let socket = new_socket(AddressFamily::Unix)?;
+    super::socket::take_no_descriptors(socket.as_fd());
     // By way of the descriptor: the path may have become another's since it was judged.
     connect(socket.as_raw_fd(), &UnixAddr::new(&in_proc(&found.file))?)?;
     Ok(socket)
@@ -137,7 +138,11 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 Ok((stream.into(), Some(peer)))
             }
-            Self::Unix(listener) => Ok((listener.accept()?.0.into(), None)),
+            Self::Unix(listener) => {
+                let socket = OwnedFd::from(listener.accept()?.0);
+                super::socket::take_no_descriptors(socket.as_fd());
+                Ok((socket, None))
+            }
         }
     }
 }

@@ -146,7 +146,7 @@ fn fill(path: &Path) -> UnixStream {
     // Until it has been full for some time: what is on its way makes room.
     while quiet < 20 {
         match stream.write(&chunk) {
-            Ok(_) => quiet = 0,
+            Ok(written) => quiet = usize::from(written == 0),
             Err(_) => {
                 quiet += 1;
                 thread::sleep(std::time::Duration::from_millis(10));

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use crate::support::{Server, is_alive, signal, wait_for};
+use crate::support::{Server, descriptors, is_alive, signal, wait_for};
 
 /// Starts `command` over ssh, which is to write a process number into `file`; that number.
 fn start(server: &Server, arguments: &[&str], command: &str, file: &Path) -> (Child, u32) {
@@ -122,9 +122,14 @@ fn a_program_that_ignores_sighup_does_not_hold_its_connection() {
         "trap '' HUP; echo $$ > {}; while :; do sleep 0.1; done",
         pids.display()
     );
+    let before = descriptors(server.gate());
     let (mut ssh, pid) = start(&server, &["-T"], &command, &pids);
     signal(ssh.id(), "KILL");
     ssh.wait().unwrap();
     server.event("session_closed", |_| true);
+    // It has its pipes, and the gate has its own ends of them no longer.
+    wait_for("the gate's descriptors", || {
+        (descriptors(server.gate()) == before).then_some(())
+    });
     signal(pid, "KILL");
 }

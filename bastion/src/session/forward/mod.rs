@@ -7,6 +7,8 @@
 
 mod connect;
 mod listen;
+#[cfg(test)]
+mod tests;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
