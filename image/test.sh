@@ -10,6 +10,7 @@
 #
 #   PREBUILT=DIR     take bastion, bastion-keygen and pomerium-stand-in from there
 #   CACHE=DIR        keep downloads there [target/image-test]
+#   BUILD_NETWORK=host  where the bridge of the engine at hand leads nowhere
 #   KEEP=1           keep the images too, for the next run
 #   REQUIRED=1       fail where it cannot run, instead of saying so
 set -euo pipefail

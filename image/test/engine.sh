@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # its variables are for those that source it
 # A container engine where none is installed: Debian's own, unpacked and started beside the
 # machine, not on it. Nothing is installed, and what it makes (mounts, bridges, rules, processes)
 # lives in namespaces of its own that end with it.
@@ -14,6 +14,8 @@ engine_present() {
     ENGINE_DOCKER=docker
     ENGINE_ENV=()
     ENGINE_NET=()
+    BUILD_NETWORK=${BUILD_NETWORK:-}
+    TAG=test-$$
 }
 
 engine_possible() {
@@ -27,6 +29,9 @@ engine_possible() {
 # engine_unpack CACHE: fetches Debian's engine and the compose program, once.
 engine_unpack() {
     local cache=$1
+    # It has no bridge to the world, and no other images than ours.
+    BUILD_NETWORK=host
+    TAG='test'
     ENGINE_ROOT=$cache/engine
     if [[ ! -e $ENGINE_ROOT/complete ]]; then
         rm -rf "$cache/debs" "$ENGINE_ROOT"

@@ -2,7 +2,6 @@
 # The stack of compose.yaml in a folder of its own.
 
 PROJECT=bastion-test-$$
-SUFFIX=test-$$
 
 programs() {
     BIN=${PREBUILT:-}
@@ -24,8 +23,8 @@ programs() {
 images() {
     export DOCKER_BUILDKIT=1
     local network=() base
+    [[ -z $BUILD_NETWORK ]] || network=("--network=$BUILD_NETWORK")
     if [[ $ENGINE != present ]]; then
-        network=(--network=host)
         for base in node:24-slim debian:bookworm-slim; do
             docker_ image inspect "$base" >/dev/null 2>&1 || docker_ pull -q "$base" 2>/dev/null || {
                 step "base images, as no registry can be reached" base_images "$CACHE"
@@ -53,7 +52,7 @@ images() {
 }
 
 image() {
-    echo "bastion-test-$1:$SUFFIX"
+    echo "bastion-test-$1:$TAG"
 }
 
 remove_images() {
