@@ -189,7 +189,16 @@ pub fn sign_as(
 ) -> Result<Vec<u8>, CertificateError> {
     sign_with(spec, subject, ca.public_key(), |signed| {
         let signature = match (algorithm, ca.key_data()) {
-            (Algorithm::Rsa { hash }, KeypairData::Rsa(pair)) => (pair, *hash).try_sign(signed),
+            // With a hash: without one it would be SHA-1, where another crate has switched that on.
+            (Algorithm::Rsa { hash: Some(hash) }, KeypairData::Rsa(pair)) => {
+                (pair, Some(*hash)).try_sign(signed)
+            }
+            (Algorithm::Rsa { hash: None }, _) => {
+                return Err(CertificateError::WrongAlgorithm {
+                    key: ca.algorithm(),
+                    algorithm: algorithm.clone(),
+                });
+            }
             _ if *algorithm == ca.algorithm() => ca.try_sign(signed),
             _ => {
                 return Err(CertificateError::WrongAlgorithm {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf, Sig};
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::pump::{Descriptor, Input, Output};
 use super::session::{Descriptors, StartedProgram};
@@ -17,6 +17,10 @@ use crate::ipc::{ProgramEnd, PtyRequest};
 
 /// Extended data of type 1 is standard error (RFC 4254 §5.2).
 const STDERR: u32 = 1;
+/// How long a program that nobody listens to any more may still speak.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// The most programs that may do so at a time; any more find their pipes closed.
+static LAST_SPEAKERS: Semaphore = Semaphore::const_new(256);
 
 /// The channels of one connection. Shared with the tasks that close them.
 #[derive(Clone, Default)]
@@ -30,6 +34,8 @@ pub(super) struct Channel {
     waiting: Option<Waiting>,
     traffic: Arc<Traffic>,
     tasks: Vec<AbortHandle>,
+    /// The program's standard output and error, where they are pipes.
+    pipes: Vec<Arc<Descriptor>>,
     /// Somebody may be looking at it.
     has_terminal: bool,
 }
@@ -57,6 +63,7 @@ impl Channel {
             waiting: Some(waiting),
             traffic: Arc::default(),
             tasks: Vec::new(),
+            pipes: Vec::new(),
             has_terminal: false,
         }
     }
@@ -86,6 +93,29 @@ impl Channel {
 
     pub(super) fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic
+    }
+
+    /// The client is gone. A program that gets SIGHUP may say so while it tidies up, as shells do
+    /// of their children: a pipe closed at once would kill it by SIGPIPE in the middle of that. A
+    /// terminal is closed at once, which is what SIGHUP means.
+    pub(super) fn let_go(mut self) {
+        let pipes = std::mem::take(&mut self.pipes);
+        let Some(room) = LAST_SPEAKERS
+            .try_acquire()
+            .ok()
+            .filter(|_| !pipes.is_empty())
+        else {
+            return;
+        };
+        let mut unheard: JoinSet<()> = pipes
+            .into_iter()
+            .map(|pipe| async move { pipe.discard().await })
+            .collect();
+        tokio::spawn(async move {
+            let all = async { while unheard.join_next().await.is_some() {} };
+            let _speaks_on = tokio::time::timeout(LAST_WORDS, all).await;
+            drop(room);
+        });
     }
 }
 
@@ -138,7 +168,10 @@ impl Channels {
         channel.tasks.push(feed.abort_handle());
         let mut drains = Vec::new();
         for (descriptor, kind) in outputs {
-            let from = descriptor.map_err(unusable)?;
+            let from = Arc::new(descriptor.map_err(unusable)?);
+            if !channel.has_terminal {
+                channel.pipes.push(from.clone());
+            }
             let (channel_of_output, traffic) = (channel.writer.clone(), channel.traffic.clone());
             let output = Output {
                 channel: channel_of_output,
@@ -191,7 +224,11 @@ impl Channels {
         let channels = std::mem::take(&mut *self.lock());
         channels
             .into_iter()
-            .map(|(id, channel)| (id, channel.traffic.clone()))
+            .map(|(id, channel)| {
+                let traffic = channel.traffic.clone();
+                channel.let_go();
+                (id, traffic)
+            })
             .collect()
     }
 

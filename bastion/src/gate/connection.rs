@@ -101,10 +101,7 @@ async fn run(
         return Ok("login grace time is over");
     };
     // `_end` ends the transport's own task when this function returns, however it returns.
-    let outcome = watch_over(gate, running?, &channels, let_in, until).await;
-    // A program that stays does not keep what it was connected by.
-    channels.lock().clear();
-    outcome
+    watch_over(gate, running?, &channels, let_in, until).await
 }
 
 /// Waits for the connection's end, or brings it about.

@@ -609,7 +609,8 @@ impl Handler for ConnectionHandler {
         self.forwards.closed(id);
         let closed = self.report_closed(id);
         let channel = self.channels.lock().remove(&id);
-        if let (Some(_), Some(session)) = (channel, self.session()) {
+        if let (Some(channel), Some(session)) = (channel, self.session()) {
+            channel.let_go();
             session.forget(id.into());
             session
                 .order(ToSession::HangUp { channel: id.into() })

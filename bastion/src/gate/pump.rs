@@ -64,6 +64,11 @@ impl Descriptor {
         read.await
     }
 
+    /// Throws away what there is to read, until the end.
+    pub(super) async fn discard(&self) {
+        while self.read(PIPE).await.is_ok_and(|bytes| !bytes.is_empty()) {}
+    }
+
     /// Lets the kernel hold more in a pipe; returns the most to read from it at a time. What is no
     /// pipe, and what the account may not have more of, stays as it is.
     fn enlarge(&self) -> usize {

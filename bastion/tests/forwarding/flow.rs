@@ -4,7 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use crate::master::{Master, free_port};
 use crate::services::{Stream, answer_backwards, ask_unix, leads_there, tcp_service, try_ask};
@@ -82,10 +85,20 @@ fn connections_that_fail_leave_nothing() {
     assert_eq!(master.run("echo still here").stdout, b"still here\n");
 }
 
-/// A service that never stops talking, until it is no longer listened to.
-fn flood(mut stream: TcpStream) {
-    let chunk = vec![b'x'; 64 * 1024];
-    while stream.write_all(&chunk).is_ok() {}
+/// A service that never stops talking, until it is no longer listened to; and how much it has said.
+fn flood() -> (
+    impl Fn(TcpStream) + Clone + Send + 'static,
+    Arc<AtomicUsize>,
+) {
+    let said = Arc::<AtomicUsize>::default();
+    let count = said.clone();
+    let serve = move |mut stream: TcpStream| {
+        let chunk = vec![b'x'; 64 * 1024];
+        while let Ok(written) = stream.write(&chunk) {
+            count.fetch_add(written, Ordering::Relaxed);
+        }
+    };
+    (serve, said)
 }
 
 /// A service that never reads.
@@ -94,14 +107,13 @@ fn ignore(stream: TcpStream) {
     drop(stream);
 }
 
-/// Waits until a process has stopped growing, and neither reads nor writes any more.
-fn settled(pid: u32) {
-    let counts = || std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
-    let mut last = counts();
+/// Waits until a count stands still.
+fn settled(count: &AtomicUsize) {
+    let mut last = 0;
     wait_for("everything to stand still", || {
-        thread::sleep(std::time::Duration::from_millis(200));
-        let now = counts();
-        (std::mem::replace(&mut last, now.clone()) == now).then_some(())
+        thread::sleep(Duration::from_millis(200));
+        let now = count.load(Ordering::Relaxed);
+        (now > 0 && std::mem::replace(&mut last, now) == now).then_some(())
     });
 }
 
@@ -112,6 +124,7 @@ fn slow_readers_hold_up_nobody_else() {
     let server = Server::start();
     let master = Master::start(&server);
     let other = master.forward_local("other", &tcp_service(answer_backwards).to_string());
+    let (flood, said) = flood();
     let flooded = master.forward_local("flooded", &tcp_service(flood).to_string());
     let ignored = master.forward_local("ignored", &tcp_service(ignore).to_string());
     assert!(leads_there(&other));
@@ -121,7 +134,7 @@ fn slow_readers_hold_up_nobody_else() {
         .map(|_| UnixStream::connect(&flooded).unwrap())
         .collect();
     let unheard: Vec<_> = (0..10).map(|_| fill(&ignored)).collect();
-    settled(server.gate());
+    settled(&said);
     for _ in 0..10 {
         assert!(leads_there(&other));
     }
@@ -149,7 +162,7 @@ fn fill(path: &Path) -> UnixStream {
             Ok(written) => quiet = usize::from(written == 0),
             Err(_) => {
                 quiet += 1;
-                thread::sleep(std::time::Duration::from_millis(10));
+                thread::sleep(Duration::from_millis(10));
             }
         }
     }

@@ -33,6 +33,10 @@ fn ports_are_listened_at_and_cancelled_one_by_one() {
         let what = format!("{}:{}", asked[gone], services[gone]);
         let done = master.order("cancel", ["-R", &what]);
         assert!(done.status.success(), "{what}: {}", text(&done.stderr));
+        // ssh does not wait for an answer.
+        wait_for("the port to be closed", || {
+            TcpStream::connect(("127.0.0.1", ports[gone])).err()
+        });
         for (number, &port) in ports.iter().enumerate() {
             assert_eq!(
                 leads_there(port),
@@ -150,7 +154,10 @@ fn a_unix_socket_is_listened_at_for_the_account_alone() {
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
     assert_eq!(ask(UnixStream::connect(&path).unwrap(), b"abc"), b"cba");
     assert!(master.order("cancel", ["-R", &what]).status.success());
-    assert!(!path.exists());
+    // ssh does not wait for an answer.
+    wait_for("the socket to be removed", || {
+        (!path.exists()).then_some(())
+    });
 }
 
 /// sshd_config(5): StreamLocalBindMask, StreamLocalBindUnlink.
