@@ -166,6 +166,14 @@ configure() {
             fail "$config is not plain JSON: set gateway.trustedProxies and" \
                 "gateway.controlUi.allowedOrigins in it yourself"
     fi
+    # The guide shipped this key. It makes a configuration invalid since, and one that is invalid
+    # can be changed by no command but `doctor --fix`, which changes much else.
+    if jq -e '.gateway.tailscale | objects | has("resetOnExit")' <<<"$current" >/dev/null; then
+        current=$(jq -c 'del(.gateway.tailscale.resetOnExit)' <<<"$current")
+        jq . <<<"$current" >"$config.new"
+        mv "$config.new" "$config"
+        say "openclaw.json loses gateway.tailscale.resetOnExit, which this version does not know"
+    fi
     patch=$(configuration_patch "$current")
     if [[ $patch != '{}' ]]; then
         say "openclaw.json gets $(jq -c '[paths(scalars) | map(strings) | join(".")] | unique' <<<"$patch")"

@@ -9,6 +9,7 @@ checks() {
     check "openclaw --version" openclaw_version
     check "openclaw config get gateway.port" gateway_port
     check "the configuration is valid, and as shipped" configuration_valid
+    check "what the guide's own image left is taken over, what people set is kept" guide_data
     check "a terminal, its size, and a new size" terminal
     check "environment: PATH, HOME, OPENCLAW_*" environment
     check "exit statuses, output and errors apart" exit_status
@@ -190,6 +191,41 @@ configuration_valid() {
         echo "$config"
         return 1
     }
+}
+
+# The configuration that the guide's repository ships, with the password that everybody knows and
+# a choice of somebody's.
+guide_data() {
+    local home=$WORK/guide
+    install -d -o 1001 -g 1001 "$home" "$home/.openclaw"
+    cat >"$home/.openclaw/openclaw.json" <<END
+{"gateway": {"port": 18789, "mode": "local", "bind": "lan",
+  "auth": {"mode": "trusted-proxy", "token": "configure-gateway-token",
+    "trustedProxy": {"userHeader": "X-Pomerium-Claim-Email"}},
+  "controlUi": {"allowedOrigins": ["https://mine.example"]},
+  "trustedProxies": [], "tailscale": {"mode": "off", "resetOnExit": false}},
+ "agents": {"defaults": {"sandbox": {"mode": "all"}}}}
+END
+    chown 1001:1001 "$home/.openclaw/openclaw.json"
+    local twice
+    for twice in first second; do
+        docker_ run --rm --network none -u claw -v "$home:/claw" -e POMERIUM_ADDRESS=172.30.0.10 \
+            -e POMERIUM_CLUSTER_DOMAIN=fox-1.pomerium.app "$(image openclaw-gateway)" \
+            entrypoint.sh configure >"$WORK/configure-$twice"
+    done
+    jq -e '.gateway.auth.token == null
+        and .gateway.auth.trustedProxy == {"userHeader": "X-Pomerium-Claim-Email",
+            "requiredHeaders": ["x-pomerium-jwt-assertion"]}
+        and .gateway.trustedProxies == ["172.30.0.10"]
+        and .gateway.controlUi.allowedOrigins == ["https://mine.example", "https://openclaw.fox-1.pomerium.app"]
+        and .agents.defaults.sandbox.mode == "all" and .agents.defaults.sandbox.backend == "ssh"
+        and .meta != null' "$home/.openclaw/openclaw.json" >/dev/null || {
+        cat "$WORK/configure-first" "$home/.openclaw/openclaw.json"
+        return 1
+    }
+    grep -Eq '^OPENCLAW_GATEWAY_PASSWORD=[A-Za-z0-9_-]{40,}$' "$home/.openclaw/.env"
+    # The second time there is nothing to do.
+    not grep . "$WORK/configure-second"
 }
 
 terminal() {
