@@ -13,6 +13,7 @@ checks() {
     check "a terminal, its size, and a new size" terminal
     check "environment: PATH, HOME, OPENCLAW_*" environment
     check "exit statuses, output and errors apart" exit_status
+    check "tunnels, as the example of a configuration has them" tunnels
     check "a file in the workspace" workspace_file
 
     section "the gateway behind Pomerium's web route"
@@ -49,6 +50,7 @@ checks() {
     check "the gate: back within 2 s" kill_gate
     check "bastion: back within 2 s, and the gateway does not notice" kill_bastion
     check "a session: that connection ends, no other" kill_session
+    check "as many processes as claw can have: both are back within 2 s, and people get in" flood_of_processes
     check "bastion that cannot start: tried less and less often, unhealthy, the gateway untouched" bastion_unable
     check "the gateway: the container is started again" kill_gateway
     check "the entrypoint: the container is started again" kill_entrypoint
@@ -56,6 +58,7 @@ checks() {
     section "stop, down, up"
     check "docker stop is clean" stop_is_clean
     check "after down and up: file, host keys, password, configuration; no folder walked again" survives
+    check "a gateway that ends as soon as it is started: people can log in, and stop is clean" time_to_mend
     outside_stop
 }
 
@@ -143,6 +146,12 @@ door() {
     "${ENGINE_NET[@]}" timeout 180 ssh -F none -o IdentitiesOnly=yes -i "$WORK/user" \
         -o UserKnownHostsFile="$WORK/known_hosts" -o StrictHostKeyChecking=accept-new -o LogLevel=ERROR \
         "${DOOR_OPTIONS[@]}" -p 2200 "${LOGIN:-claw}@openclaw@127.0.0.1" "$@"
+}
+
+# door_with OPTION…: the same with options of ssh, and without a command.
+door_with() {
+    DOOR_OPTIONS+=("$@")
+    door
 }
 
 # straight KEY COMMAND…: past the stand-in, with a certificate beside KEY, or none.
@@ -235,7 +244,7 @@ terminal() {
         'tty; stty size; sleep 4; stty size')
     # A terminal here, which gets another size while ssh runs: ssh tells the server.
     output=$(timeout 60 script -qec "stty rows 31 cols 97; (sleep 2; stty -F /dev/tty rows 40 cols 121) & $command" /dev/null | tr -d '\r')
-    grep -q '/dev/pts/[0-9]*$' <<<"$output" && grep -qx '31 97' <<<"$output" && grep -qx '40 121' <<<"$output" || {
+    grep -q '/dev/pts/[0-9]*$' <<<"$output" && grep -q '31 97$' <<<"$output" && grep -qx '40 121' <<<"$output" || {
         echo "$output"
         return 1
     }
@@ -275,6 +284,15 @@ exit_status() {
     [[ $status != 0 ]]
     head -c 3000000 /dev/urandom >"$WORK/random"
     [[ $(door 'cat' <"$WORK/random" | sha256sum) = "$(sha256sum <"$WORK/random")" ]]
+}
+
+# The stack runs with image/bastion.toml.
+tunnels() {
+    printf 'GET /healthz HTTP/1.0\r\n\r\n' >"$WORK/request"
+    says '200 OK' door_with -W 127.0.0.1:18789 <"$WORK/request"
+    refuses 'forwarding failed' door_with -W 127.0.0.1:22
+    says '"event":"forward_prohibited"' logged forward_prohibited '22'
+    says 'configuration is good' in_ openclaw-gateway bastion check-config
 }
 
 workspace_file() {
@@ -327,7 +345,7 @@ web_refusals() {
 
 refuse_root() {
     LOGIN=root refuses 'no account for the login name "root"' door id
-    says '"no_such_login"|"code"' logged login '"login":"root"'
+    says '"verdict":"refused".*"code":"unknown_login"' logged login '"login":"root"'
 }
 
 refuse_plain_key() {
@@ -380,9 +398,9 @@ status_of() {
 processes() {
     local monitor gate openclaw
     monitor=$(monitor_pid) gate=$(gate_pid) openclaw=$(openclaw_pid)
-    # SETUID, SETGID and KILL, and no more, once the port is bound.
-    [[ $(status_of "$monitor" CapEff) = 00000000000000e0 ]]
-    [[ $(status_of "$monitor" CapPrm) = 00000000000000e0 ]]
+    # SETUID, SETGID, KILL and SYS_CHROOT, and no more, once the port is bound.
+    [[ $(status_of "$monitor" CapEff) = 00000000000400e0 ]]
+    [[ $(status_of "$monitor" CapPrm) = 00000000000400e0 ]]
     [[ $(status_of "$gate" CapEff) = 0000000000000000 ]]
     [[ $(status_of "$openclaw" CapEff) = 0000000000000000 ]]
     [[ $(status_of "$gate" Seccomp) = 2 ]]
@@ -394,7 +412,7 @@ processes() {
     # No SSH server but bastion, and no way to be root.
     refuses . door 'command -v sshd || ls /usr/sbin/sshd'
     refuses . door 'sudo -n true || su -c true root'
-    says '"landlock":"Full"' logged listening ''
+    says '"empty_root":true,"landlock":"Full","system_calls":true' logged listening ''
 }
 
 cannot_read() {
@@ -418,6 +436,9 @@ cannot_kill() {
         for signal in KILL STOP HUP 0; do
             refuses 'not permitted' door "bash -c 'kill -$signal $process'"
         done
+        # ptrace(PTRACE_ATTACH), which has another number where the machine is an arm64.
+        refuses 'not permitted' door \
+            "perl -e 'syscall(\$ARGV[0] =~ /arm|aarch/ ? 117 : 101, 16, $process, 0, 0) == 0 or die \$!' \$(uname -m)"
     done
 }
 
@@ -428,7 +449,9 @@ cannot_write() {
         refuses 'Read-only|denied' door "bash -c 'echo x >> $file'"
         refuses 'Read-only|denied|busy' door "mv $file $file.x"
     done
-    refuses 'Read-only|denied' door 'mkdir -p /etc/bastion'
+    refuses 'Read-only|denied' door 'mkdir /etc/x'
+    refuses 'Read-only|denied' door 'touch /etc/bastion/x'
+    says '^root 755$' door 'stat -c "%U %a" /usr/local/bin/bastion'
     refuses 'denied' door 'touch /var/lib/bastion/x'
     # Nor by the engine's own root, which shows that it is the mount, and not the owner.
     refuses 'Read-only' in_ openclaw-gateway sh -c 'echo x >> /var/lib/pomerium/pomerium_user_ca_key.pub'
@@ -442,7 +465,16 @@ cannot_forge() {
     # What the gateway itself says is marked; what is not marked is bastion's or the entrypoint's.
     compose logs --no-color --no-log-prefix openclaw-gateway >"$WORK/log"
     grep -q '^openclaw: .*\[gateway\] ready' "$WORK/log"
-    not grep -v -E '^(\{"time":|openclaw: |entrypoint: |Applied [0-9]+ config)' "$WORK/log"
+    not grep -v -E '^(\{"time":|openclaw: |entrypoint: )' "$WORK/log"
+    # However long a line is, it is marked wherever another's line could come between; and nothing
+    # in it moves a cursor.
+    { printf 'x\r{"time":1}\x1b[2K\n'; head -c 100000 /dev/zero | tr '\0' x; } |
+        docker_ exec -i -u claw "$(container openclaw-gateway)" \
+            perl /usr/local/share/openclaw-gateway/mark-lines.pl openclaw >"$WORK/marked"
+    not grep -v '^openclaw: ' "$WORK/marked"
+    not grep -P '[\x00-\x09\x0b-\x1f]' "$WORK/marked"
+    not grep -E '^.{4096}' "$WORK/marked"
+    [[ $(wc -l <"$WORK/marked") = 26 ]]
 }
 
 cannot_listen() {
@@ -471,11 +503,14 @@ call() {
 }
 
 sandbox_commands() {
-    says 'backend: ssh' door openclaw sandbox explain --session agent:main:other
-    says 'runtime: sandboxed' door openclaw sandbox explain --session agent:main:other
+    local output
+    output=$(door openclaw sandbox explain --session agent:main:other)
+    grep -q 'backend: ssh' <<<"$output" && grep -q 'runtime: sandboxed' <<<"$output" || {
+        echo "$output"
+        return 1
+    }
     says 'runtime: direct' door openclaw sandbox explain --session agent:main:main
     says 'Total: ' door openclaw sandbox list
-    local output
     output=$(door 'openclaw doctor --non-interactive 2>&1')
     grep -q 'Doctor complete' <<<"$output"
     not grep -i -E 'docker|podman|sandbox (backend|image).*(missing|unavailable)' <<<"$output"
@@ -510,7 +545,7 @@ sandbox_exec() {
 # A machine that is not ours, beyond the engine's network, and a service of the engine's machine.
 outside_start() {
     [[ $ENGINE = own ]] || return 0
-    unshare --net sleep infinity &
+    setpriv --pdeathsig KILL unshare --net sleep infinity &
     OUTSIDE=$!
     sleep 0.5
     "${ENGINE_NET[@]}" ip link add outside type veth peer name eth0 netns "$OUTSIDE"
@@ -590,7 +625,7 @@ sandbox_host_key() {
 }
 
 sandbox_processes() {
-    says '00000000000000e0' in_ sandbox sh -c 'grep CapEff /proc/$(python3 -c "
+    says '00000000000400e0' in_ sandbox sh -c 'grep CapEff /proc/$(python3 -c "
 import os
 print(next(p for p in os.listdir(\"/proc\") if p.isdigit() and open(f\"/proc/{p}/comm\").read().strip() == \"bastion\" and os.stat(f\"/proc/{p}\").st_uid == 0))")/status'
     refuses 'Read-only' in_ sandbox touch /x
@@ -646,6 +681,44 @@ kill_bastion() {
     [[ $(docker_ inspect -f '{{.RestartCount}}' "$(container openclaw-gateway)") = 0 ]]
 }
 
+# Its argument is what it is started with: as many processes as may be, which then stay.
+FLOOD='while (1) { my $p = fork; if (!defined $p) { sleep 1 } elsif (!$p) { sleep 3600; exit } }'
+
+processes_of_claw() {
+    in_ openclaw-gateway sh -c 'ps -L -u claw -o lwp= | wc -l'
+}
+
+no_fewer_than() {
+    (($(processes_of_claw) >= $1))
+}
+
+flooded() {
+    local answer openclaw
+    openclaw=$(openclaw_pid)
+    in_ openclaw-gateway kill -KILL "$(gate_pid)"
+    answer=$(within 5 ssh_answers)
+    soon "$answer"
+    echo "$1, gate: $answer"
+    in_ openclaw-gateway kill -KILL "$(monitor_pid)"
+    answer=$(within 5 ssh_answers)
+    soon "$answer"
+    echo "$1, bastion: $answer"
+    [[ $(openclaw_pid) = "$openclaw" ]]
+}
+
+# First from the gateway, as its agents can, then over ssh as well.
+flood_of_processes() {
+    docker_ exec -d -u claw "$(container openclaw-gateway)" prlimit --nproc=1000 perl -e "$FLOOD"
+    within 60 no_fewer_than 990 >/dev/null
+    flooded "$(processes_of_claw) of the gateway's"
+    says '^claw$' door id -un
+    door "setsid -f perl -e '$FLOOD' >/dev/null 2>&1 </dev/null"
+    within 60 no_fewer_than 1490 >/dev/null
+    flooded "$(processes_of_claw) of claw's"
+    in_ openclaw-gateway pkill -KILL -u claw -x perl
+    says '^claw$' door id -un
+}
+
 kill_session() {
     door 'echo $PPID; sleep 8; echo other' >"$WORK/one" &
     local one=$!
@@ -682,14 +755,15 @@ restarted() {
 }
 
 kill_gateway() {
-    in_ openclaw-gateway kill -KILL "$(openclaw_pid)"
+    # The command may be ended with the container.
+    in_ openclaw-gateway kill -KILL "$(openclaw_pid)" || true
     within 30 restarted 1
     within 180 healthy
     says '^claw$' door id -un
 }
 
 kill_entrypoint() {
-    in_ openclaw-gateway kill -KILL "$(entrypoint_pid)"
+    in_ openclaw-gateway kill -KILL "$(entrypoint_pid)" || true
     within 30 restarted 2
     within 180 healthy
     says '^claw$' door id -un
@@ -726,6 +800,23 @@ survives() {
     # OpenClaw's configuration needed nothing.
     compose logs --no-color --no-log-prefix openclaw-gateway >"$WORK/log"
     not grep -E 'openclaw.json gets|new random password' "$WORK/log"
+}
+
+time_to_mend() {
+    local gateway
+    gateway=$(container openclaw-gateway)
+    docker_ restart "$gateway" >/dev/null
+    within 60 in_ openclaw-gateway pgrep -u claw -f '^openclaw|openclaw gateway$' >/dev/null
+    in_ openclaw-gateway pkill -KILL -u claw -o -f '^openclaw|openclaw gateway$'
+    within 5 logged_by_entrypoint 'that was soon' >/dev/null
+    within 5 ssh_answers >/dev/null
+    says '^claw$' straight "$WORK/good" id -un
+    compose stop openclaw-gateway
+    says '^0 false$' docker_ inspect -f '{{.State.ExitCode}} {{.State.OOMKilled}}' "$gateway"
+}
+
+logged_by_entrypoint() {
+    compose logs --no-color --no-log-prefix --tail 50 openclaw-gateway | grep -q "^entrypoint: .*$1"
 }
 
 fingerprints() {

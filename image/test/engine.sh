@@ -21,8 +21,8 @@ engine_present() {
 engine_possible() {
     [[ $(id -u) = 0 ]] || { echo "only root can start one"; return 1; }
     local program
-    for program in apt-get dpkg-deb unshare nsenter pip; do
-        command -v "$program" >/dev/null || { echo "there is no $program"; return 1; }
+    for program in apt-get dpkg-deb unshare nsenter ip setpriv pip npm; do
+        command -v "$program" >/dev/null || { echo "there is no $program to make one with"; return 1; }
     done
 }
 
@@ -84,7 +84,8 @@ engine_start() {
     DOCKER_HOST=unix://$work/docker.sock
     export DOCKER_HOST
     ENGINE_CGROUP=bastion-test-$$
-    "${ENGINE_ENV[@]}" unshare "${own_net[@]}" --mount --pid --fork --kill-child --mount-proc -- \
+    # Should we be killed, it is killed.
+    "${ENGINE_ENV[@]}" setpriv --pdeathsig KILL unshare "${own_net[@]}" --mount --pid --fork --kill-child --mount-proc -- \
         dockerd --data-root "$work/data" --exec-root "$work/exec" -p "$work/pid" -H "$DOCKER_HOST" \
         --cgroup-parent "/$ENGINE_CGROUP" "${options[@]}" >"$work/engine-$purpose.log" 2>&1 &
     ENGINE_PID=$!
