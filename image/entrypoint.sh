@@ -23,13 +23,15 @@ TIME_TO_MEND=60
 # permits more to sessions over SSH, so that whoever comes to end a flood of them can, and more again
 # to the whole container, so that bastion can be started beside it.
 GATEWAY_PROCESSES=1000
+# And they yield to bastion, in the time that they take.
+GATEWAY_NICENESS=10
 DATA=${DATA:-/data}
 SEED=/usr/local/share/openclaw-gateway/openclaw.json
 MARK_LINES=/usr/local/share/openclaw-gateway/mark-lines.pl
 # What earlier guides shipped as a password, for everybody to read.
 PLACEHOLDERS='["configure-gateway-token", "changeme-default-token", "configure-gateway-password"]'
 AS_NOBODY=(setpriv --reuid=nobody --regid=nogroup --clear-groups --inh-caps=-all --no-new-privs)
-AS_CLAW=(prlimit "--nproc=$GATEWAY_PROCESSES" setpriv --reuid=claw --regid=claw --init-groups --inh-caps=-all --no-new-privs
+AS_CLAW=(nice -n "$GATEWAY_NICENESS" prlimit "--nproc=$GATEWAY_PROCESSES" setpriv --reuid=claw --regid=claw --init-groups --inh-caps=-all --no-new-privs
     env HOME=/claw USER=claw LOGNAME=claw SHELL=/bin/bash)
 
 main() {

@@ -51,6 +51,7 @@ checks() {
     check "bastion: back within 2 s, and the gateway does not notice" kill_bastion
     check "a session: that connection ends, no other" kill_session
     check "as many processes as claw can have: both are back within 2 s, and people get in" flood_of_processes
+    check "the same in the sandbox" flood_in_the_sandbox
     check "bastion that cannot start: tried less and less often, unhealthy, the gateway untouched" bastion_unable
     check "the gateway: the container is started again" kill_gateway
     check "the entrypoint: the container is started again" kill_entrypoint
@@ -398,6 +399,9 @@ status_of() {
 processes() {
     local monitor gate openclaw
     monitor=$(monitor_pid) gate=$(gate_pid) openclaw=$(openclaw_pid)
+    # What the gateway's processes may take, which the flood below starts from.
+    says '^ *10$' in_ openclaw-gateway ps -o ni= -p "$openclaw"
+    says 'Max processes +1000 +1000' in_ openclaw-gateway cat "/proc/$openclaw/limits"
     # SETUID, SETGID, KILL and SYS_CHROOT, and no more, once the port is bound.
     [[ $(status_of "$monitor" CapEff) = 00000000000400e0 ]]
     [[ $(status_of "$monitor" CapPrm) = 00000000000400e0 ]]
@@ -681,8 +685,9 @@ kill_bastion() {
     [[ $(docker_ inspect -f '{{.RestartCount}}' "$(container openclaw-gateway)") = 0 ]]
 }
 
-# Its argument is what it is started with: as many processes as may be, which then stay.
-FLOOD='while (1) { my $p = fork; if (!defined $p) { sleep 1 } elsif (!$p) { sleep 3600; exit } }'
+# As many processes as may be: as the gateway's agents can, busy with trying for more; and idle ones.
+BUSY_FLOOD='while (1) { fork }'
+IDLE_FLOOD='while (1) { my $p = fork; if (!defined $p) { sleep 1 } elsif (!$p) { sleep 3600; exit } }'
 
 processes_of_claw() {
     in_ openclaw-gateway sh -c 'ps -L -u claw -o lwp= | wc -l'
@@ -708,15 +713,38 @@ flooded() {
 
 # First from the gateway, as its agents can, then over ssh as well.
 flood_of_processes() {
-    docker_ exec -d -u claw "$(container openclaw-gateway)" prlimit --nproc=1000 perl -e "$FLOOD"
+    docker_ exec -d -u claw "$(container openclaw-gateway)" nice -n 10 prlimit --nproc=1000 perl -e "$BUSY_FLOOD"
     within 60 no_fewer_than 990 >/dev/null
     flooded "$(processes_of_claw) of the gateway's"
-    says '^claw$' door id -un
-    door "setsid -f perl -e '$FLOOD' >/dev/null 2>&1 </dev/null"
+    says '^claw$' door 'pkill -STOP -x perl; id -un'
+    door "setsid -f perl -e '$IDLE_FLOOD' >/dev/null 2>&1 </dev/null"
     within 60 no_fewer_than 1490 >/dev/null
     flooded "$(processes_of_claw) of claw's"
-    in_ openclaw-gateway pkill -KILL -u claw -x perl
+    within 20 no_flood >/dev/null
     says '^claw$' door id -un
+}
+
+sandbox_gate() {
+    in_ sandbox sh -c 'grep -lx bastion-gate /proc/[0-9]*/comm' | cut -d / -f 3
+}
+
+flood_in_the_sandbox() {
+    local gate answer
+    docker_ exec -d -u sandbox "$(container sandbox)" perl -e "$IDLE_FLOOD"
+    within 60 in_ sandbox sh -c '[ $(ls -d /proc/[0-9]* | wc -l) -gt 400 ]' >/dev/null
+    gate=$(sandbox_gate)
+    in_ sandbox kill -KILL "$gate"
+    answer=$(within 5 in_ sandbox bastion healthcheck --timeout 1s)
+    echo "$answer"
+    soon "$answer"
+    [[ $(sandbox_gate) != "$gate" ]]
+    # All of its account's.
+    docker_ exec -u sandbox "$(container sandbox)" sh -c 'kill -KILL -1' || true
+    says '^sandbox$' sandbox_ssh sandbox@sandbox id -un
+}
+
+no_flood() {
+    not in_ openclaw-gateway pkill -KILL -u claw -x perl
 }
 
 kill_session() {
