@@ -8,12 +8,13 @@ use russh::Disconnect;
 use russh::server::{Handle, RunningSession, run_stream_for_peer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::sleep;
 
 use super::Gate;
 use super::channels::Channels;
 use super::forwards::Forwards;
 use super::handler::{ConnectionError, ConnectionHandler, State};
+use super::startups::HasToGo;
 use super::stream::{CountedStream, Traffic};
 use crate::ipc::{ConnectionId, FromGate, bounded};
 use crate::sys::socket;
@@ -21,15 +22,19 @@ use crate::sys::socket;
 /// How long a client may take to read our last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Serves one connection and tells the monitor of its beginning and its end. `logged_in` is told
-/// when somebody is let in.
-pub(super) async fn serve(
-    gate: Arc<Gate>,
-    id: ConnectionId,
-    stream: net::TcpStream,
-    peer: SocketAddr,
-    logged_in: watch::Sender<bool>,
-) {
+/// A connection that was accepted.
+pub(super) struct Newcomer {
+    pub(super) id: ConnectionId,
+    pub(super) stream: net::TcpStream,
+    pub(super) peer: SocketAddr,
+    /// Told when somebody is let in.
+    pub(super) logged_in: watch::Sender<bool>,
+    pub(super) has_to_go: HasToGo,
+}
+
+/// Serves one connection and tells the monitor of its beginning and its end.
+pub(super) async fn serve(gate: Arc<Gate>, newcomer: Newcomer) {
+    let (id, peer) = (newcomer.id, newcomer.peer);
     gate.monitor
         .tell(FromGate::Opened {
             connection: id,
@@ -39,7 +44,7 @@ pub(super) async fn serve(
     let traffic = Arc::<Traffic>::default();
     let (channels, forwards) = (Channels::default(), Forwards::default());
     let open = (channels.clone(), forwards.clone());
-    let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone(), open).await;
+    let outcome = run(&gate, newcomer, traffic.clone(), open).await;
     let reason = match outcome {
         Ok(how) => how.to_owned(),
         Err(error) => bounded(error.to_string()),
@@ -63,14 +68,19 @@ pub(super) async fn serve(
 
 async fn run(
     gate: &Arc<Gate>,
-    id: ConnectionId,
-    stream: net::TcpStream,
-    peer: SocketAddr,
-    logged_in: watch::Sender<bool>,
+    newcomer: Newcomer,
     traffic: Arc<Traffic>,
     (channels, forwards): (Channels, Forwards),
 ) -> Result<&'static str, ConnectionError> {
-    let until = Instant::now() + gate.limits.login_grace_time;
+    let Newcomer {
+        id,
+        stream,
+        peer,
+        logged_in,
+        has_to_go,
+    } = newcomer;
+    let too_long = has_not_logged_in(gate.limits.login_grace_time, has_to_go);
+    tokio::pin!(too_long);
     let io = |error| ConnectionError::Transport(russh::Error::IO(error));
     let stream = TcpStream::from_std(stream).map_err(io)?;
     let local = stream.local_addr().map_err(io)?;
@@ -97,11 +107,21 @@ async fn run(
         gate.transports.choose(version)
     };
     let starting = run_stream_for_peer(gate.transports.initial(), choose, stream, handler);
-    let Ok(running) = timeout_at(until, starting).await else {
-        return Ok("login grace time is over");
+    let running = tokio::select! {
+        running = starting => running?,
+        why = &mut too_long => return Ok(why),
     };
     // `_end` ends the transport's own task when this function returns, however it returns.
-    watch_over(gate, running?, &channels, let_in, until).await
+    watch_over(gate, running, &channels, let_in, too_long).await
+}
+
+/// Ready, with the reason, when somebody who has not logged in by then is to go.
+async fn has_not_logged_in(grace: Duration, has_to_go: HasToGo) -> &'static str {
+    tokio::select! {
+        () = sleep(grace) => "login grace time is over",
+        // Without a place among those that are not logged in, nobody asks for it any more.
+        Ok(why) = has_to_go => why,
+    }
 }
 
 /// Waits for the connection's end, or brings it about.
@@ -110,7 +130,7 @@ async fn watch_over(
     mut running: RunningSession<ConnectionHandler>,
     channels: &Channels,
     let_in: watch::Receiver<bool>,
-    until: Instant,
+    too_long: impl Future<Output = &'static str>,
 ) -> Result<&'static str, ConnectionError> {
     let handle = running.handle();
     let mut draining = gate.draining.clone();
@@ -120,7 +140,7 @@ async fn watch_over(
         () = async { drop(log_in.wait_for(|&let_in| let_in).await) } => None,
         _ = drain_begins(&mut draining) => Some("bastion is shutting down"),
         // Somebody may have been let in just now.
-        () = sleep_until(until) => (!*let_in.borrow()).then_some("login grace time is over"),
+        why = too_long => (!*let_in.borrow()).then_some(why),
     };
     if let Some(why) = parting {
         return Ok(part_with(running, why).await);
@@ -134,7 +154,7 @@ async fn watch_over(
     }
     tokio::select! {
         ended = &mut running => return ended.map(|()| "closed"),
-        () = tokio::time::sleep(grace) => {}
+        () = sleep(grace) => {}
     }
     Ok(part_with(running, "bastion is shutting down").await)
 }

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::Gate;
 use super::channels::RunTerms;
 use super::connector::{Accepted, Connector};
+use super::input_queue;
 use super::pump::{Descriptor, Input, Output};
 use super::stream::Traffic;
 use crate::ipc::{
@@ -46,7 +47,7 @@ struct State {
 /// An open channel, as those see it who hear the client.
 struct Forward {
     /// To the socket; gone when the client has said that there is no more.
-    input: Option<mpsc::UnboundedSender<Bytes>>,
+    input: Option<input_queue::Sender>,
     /// To be told when the client has closed the channel.
     closed: Option<oneshot::Sender<()>>,
     /// The other ends of both, until a task takes them.
@@ -56,7 +57,7 @@ struct Forward {
 
 /// What the client does, as the task that carries the channel sees it.
 struct Ends {
-    queue: mpsc::UnboundedReceiver<Bytes>,
+    queue: input_queue::Receiver,
     closed: oneshot::Receiver<()>,
 }
 
@@ -167,7 +168,7 @@ impl Forwards {
             .get(&id)
             .and_then(|forward| forward.input.as_ref())
         {
-            let _not_wanted = input.send(data);
+            input.send(data);
         }
     }
 
@@ -310,7 +311,7 @@ impl Forwards {
 
 impl Forward {
     fn new() -> Self {
-        let (input, queue) = mpsc::unbounded_channel();
+        let (input, queue) = input_queue::new();
         let (tell_closed, closed) = oneshot::channel();
         Self {
             input: Some(input),

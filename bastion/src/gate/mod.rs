@@ -13,12 +13,14 @@ mod connector;
 mod forwarding;
 mod forwards;
 mod handler;
+mod input_queue;
 mod link;
 mod listener;
 mod monitor;
 mod pump;
 mod session;
 mod shards;
+mod startups;
 mod stream;
 mod transport;
 

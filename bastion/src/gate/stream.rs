@@ -5,16 +5,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
 
 use crate::ipc::{ChannelNumber, ConnectionId, FromGate};
 
 /// Read ahead from the network: a few packets of the usual size, so that not every one takes a
 /// system call. Memory that an idle connection never writes to is not there.
 const READ_AHEAD: usize = 120 * 1024;
+
+/// How long a client may take to close its side once we have closed ours. A stream that is dropped
+/// with something unread is reset, and the client may never see what was said last.
+const TO_CLOSE: Duration = Duration::from_secs(2);
 
 /// How many bytes went each way.
 #[derive(Default)]
@@ -69,6 +75,8 @@ pub(super) struct CountedStream {
     traffic: Arc<Traffic>,
     /// None once it has been dropped.
     end: Option<oneshot::Receiver<()>>,
+    /// Set once we have closed our side; then there is nothing more to read.
+    closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl CountedStream {
@@ -80,6 +88,7 @@ impl CountedStream {
                 inner,
                 traffic,
                 end: Some(end),
+                closing: None,
             },
             StreamEnd(sender),
         )
@@ -105,6 +114,11 @@ impl AsyncRead for CountedStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_end(cx)?;
+        if let Some(limit) = &mut self.closing
+            && limit.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Ok(()));
+        }
         let available = std::task::ready!(Pin::new(&mut self.inner).poll_fill_buf(cx))?;
         let taken = available.len().min(buffer.remaining());
         buffer.put_slice(available.get(..taken).unwrap_or_default());
@@ -131,6 +145,9 @@ impl AsyncWrite for CountedStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let shut_down = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.closing
+            .get_or_insert_with(|| Box::pin(sleep(TO_CLOSE)));
+        shut_down
     }
 }

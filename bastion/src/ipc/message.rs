@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::forward::{ForwardAnswer, ForwardEvent, ForwardOrder};
 use crate::policy::forwarding::ForwardingRules;
+use crate::policy::startups::MaxStartups;
 use crate::policy::{Proof, Rules};
 use crate::sys::account::Account;
 use crate::sys::pty::WindowSize;
 use crate::sys::sandbox::Fence;
+use crate::sys::spawn::ProgramLimits;
 
 /// The longest text of somebody else's in a message, in bytes: a stranger must not be able to make
 /// a message too long to be sent.
@@ -68,7 +70,9 @@ pub struct Limits {
     /// Refused requests and queries on one connection, together.
     pub max_auth_tries: u32,
     /// Connections at a time that are not logged in yet.
-    pub max_startups: usize,
+    pub max_startups: MaxStartups,
+    /// The same, of one source network.
+    pub per_source_max_startups: Option<usize>,
     /// Connections at a time.
     pub max_connections: usize,
     /// Open channels of one connection.
@@ -260,6 +264,8 @@ pub struct SessionSetup {
     pub no_new_privileges: bool,
     /// Let programs open network sockets.
     pub permit_network: bool,
+    /// What programs may use up.
+    pub program_limits: ProgramLimits,
 }
 
 /// What a session tells the monitor, for the audit log.

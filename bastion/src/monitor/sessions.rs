@@ -18,7 +18,8 @@ use crate::policy::forwarding::ForwardingRules;
 use crate::policy::wildcard;
 use crate::sys::account::{Account, terminal_group};
 use crate::sys::process::{self, Ended};
-use crate::sys::{socket, spawn};
+use crate::sys::socket;
+use crate::sys::spawn::{self, ProgramLimits};
 
 /// How long a session may take to follow its connection.
 const TO_FOLLOW: Duration = Duration::from_secs(5);
@@ -36,6 +37,7 @@ pub(super) struct Sessions {
     environment: Vec<(String, String)>,
     no_new_privileges: bool,
     permit_network: bool,
+    program_limits: ProgramLimits,
     terminal_group: Option<u32>,
 }
 
@@ -49,7 +51,8 @@ struct Running {
 }
 
 impl Sessions {
-    pub(super) fn new(config: &Config) -> io::Result<Self> {
+    /// With the number of descriptors that a program may have from the start.
+    pub(super) fn new(config: &Config, descriptors: u64) -> io::Result<Self> {
         Ok(Self {
             running: HashMap::new(),
             links: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
@@ -59,6 +62,10 @@ impl Sessions {
             environment: container_environment(config, own_environment()),
             no_new_privileges: config.no_new_privileges,
             permit_network: config.permit_network,
+            program_limits: ProgramLimits {
+                descriptors,
+                processes: config.max_processes,
+            },
             terminal_group: terminal_group(),
         })
     }
@@ -134,6 +141,7 @@ impl Sessions {
             terminal_group: self.terminal_group,
             no_new_privileges: self.no_new_privileges,
             permit_network: self.permit_network,
+            program_limits: self.program_limits,
         }
     }
 

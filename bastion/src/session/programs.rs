@@ -84,6 +84,7 @@ impl Programs {
             folder: account.home.clone(),
             stdio: wired.stdio,
             terminal: pty.is_some(),
+            limits: self.setup.program_limits,
         }
         .spawn()
         .map_err(|error| failed(&format!("start {name}"), error))?;
@@ -341,6 +342,10 @@ mod tests {
             terminal_group: None,
             no_new_privileges: false,
             permit_network: true,
+            program_limits: spawn::ProgramLimits {
+                descriptors: 1024,
+                processes: None,
+            },
             forwarding: ForwardingRules::default(),
         }
     }

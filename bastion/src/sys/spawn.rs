@@ -9,7 +9,9 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use nix::sys::resource::Resource;
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use super::{process, pty, signals};
 
@@ -98,6 +100,28 @@ pub struct Program {
     pub stdio: [OwnedFd; 3],
     /// Whether standard input is a terminal that is to control it.
     pub terminal: bool,
+    /// What it may use up.
+    pub limits: ProgramLimits,
+}
+
+/// What a program may use up, by setrlimit(2).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct ProgramLimits {
+    /// Descriptors, unless it asks for more: programs that are not made for many go through all
+    /// that they may have.
+    pub descriptors: u64,
+    /// Processes of its account altogether, for it to start another.
+    pub processes: Option<u64>,
+}
+
+impl ProgramLimits {
+    fn take_on(self) -> io::Result<()> {
+        process::lower_descriptor_limit(self.descriptors)?;
+        match self.processes {
+            Some(processes) => process::limit(Resource::RLIMIT_NPROC, processes),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Program {
@@ -110,6 +134,7 @@ impl Program {
             folder,
             stdio,
             terminal,
+            limits,
         } = self;
         let mut arguments = arguments.into_iter();
         let mut command = Command::new(&file);
@@ -126,6 +151,8 @@ impl Program {
                 // SAFETY: standard input was set up just before, for as long as this process runs.
                 pty::become_controlling(unsafe { BorrowedFd::borrow_raw(0) })?;
             }
+            // Here, not before: a shell can always be started, and its own `kill` ends the others.
+            limits.take_on()?;
             if nix::unistd::chdir(&folder).is_err() {
                 nix::unistd::chdir("/")?;
             }

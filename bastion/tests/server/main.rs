@@ -16,5 +16,6 @@ mod authentication;
 mod environment;
 mod hangup;
 mod isolation;
+mod limits;
 mod programs;
 mod terminal;

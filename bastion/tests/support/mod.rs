@@ -82,6 +82,11 @@ impl Server {
 
     /// With another login account than our own, which takes root.
     pub(crate) fn start_as_ordinary(account: &str) -> Self {
+        Self::start_as_ordinary_with(account, "")
+    }
+
+    /// As above, with these lines in its bastion.toml.
+    pub(crate) fn start_as_ordinary_with(account: &str, config: &str) -> Self {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         // The account has to reach what it must not be able to change.
@@ -92,7 +97,7 @@ impl Server {
             format!("{}\n", ca.public_key().to_openssh().unwrap()),
         )
         .unwrap();
-        Self::start_for(account, folder, ca, "", &[])
+        Self::start_for(account, folder, ca, config, &[])
     }
 
     /// In a folder where `ca.pub` is, and host keys may be.
