@@ -15,7 +15,7 @@ cd /
 # bastion is started again after these times, in seconds: the first of them when it ran for a
 # while, the next ones when it does not come to serve, the last one over and over.
 RESTART_AFTER=(0.2 0.5 1 2 5 15 30)
-RAN_FOR_A_WHILE=30
+RAN_FOR_A_WHILE=10
 # A gateway that ends this soon after its start, in seconds, does not end the container before that:
 # so long somebody can log in and mend what keeps it from running.
 TIME_TO_MEND=60
