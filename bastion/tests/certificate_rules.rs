@@ -11,6 +11,8 @@
     reason = "a test that fails by panic has failed; clippy.toml exempts test functions only"
 )]
 
+#[path = "certificate_rules/corpus.rs"]
+mod corpus;
 #[path = "certificate_rules/damage.rs"]
 mod damage;
 #[path = "certificate_rules/key_pair.rs"]

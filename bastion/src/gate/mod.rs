@@ -12,6 +12,8 @@ mod connection;
 mod connector;
 mod forwarding;
 mod forwards;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handler;
 mod input_queue;
 mod link;
@@ -39,7 +41,7 @@ use crate::policy::Rules;
 use crate::sys::sandbox::{self, SandboxError};
 use crate::sys::{process, spawn};
 use monitor::Monitor;
-use shards::Shards;
+use shards::{Pulse, Shards};
 use transport::Transports;
 
 /// How long the monitor may take to say what there is to serve.
@@ -165,7 +167,7 @@ pub fn run() -> Result<(), GateError> {
             draining,
         });
         gate.monitor.tell(FromGate::Ready(fence)).await;
-        let hearing = tokio::spawn(hear(gate.clone(), messages, drain));
+        let hearing = tokio::spawn(hear(gate.clone(), messages, drain, shards.pulse()));
         listener::serve(&gate, shards, listeners, first_connection).await?;
         hearing.abort();
         Ok(())
@@ -190,12 +192,21 @@ async fn hear(
     gate: Arc<Gate>,
     mut messages: tokio::sync::mpsc::Receiver<monitor::Order>,
     drain: watch::Sender<Option<Duration>>,
+    pulse: Pulse,
 ) {
     while let Some(order) = messages.recv().await {
         match order {
             monitor::Order::Rules(rules) => gate.replace_rules(*rules),
             monitor::Order::Limits(limits) => gate.replace_limits(limits),
-            monitor::Order::SayAlive => gate.monitor.tell(FromGate::Alive).await,
+            // The kernel can hold a thread up in the name of an account, such as by a descriptor
+            // that takes its time to be closed. The monitor replaces a gate that does not answer.
+            monitor::Order::SayAlive => {
+                let (gate, pulse) = (gate.clone(), pulse.clone());
+                tokio::spawn(async move {
+                    pulse.felt().await;
+                    gate.monitor.tell(FromGate::Alive).await;
+                });
+            }
             monitor::Order::Drain(grace) => {
                 drain.send_replace(Some(grace));
             }

@@ -6,6 +6,8 @@
 
 pub mod environment;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod programs;
 mod starter;
 mod terminal;

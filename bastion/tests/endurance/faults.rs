@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use pomerium_stand_in::client::{Client, Options};
 
 use crate::support::{
-    LIMIT, Server, User, children, is_alive, signal, status_field, text, wait_for,
+    LIMIT, Server, User, as_root, children, is_alive, signal, status_field, text, wait_for,
 };
 use crate::{log_in, run};
 
@@ -198,6 +198,39 @@ fn a_gate_that_hangs_is_replaced() {
     server.event("gate_ended", |_| true);
     server.event("listening", |_| true);
     assert_ne!(server.gate(), gate);
+    assert_eq!(text(&server.run("echo again").stdout), "again\n");
+}
+
+/// Nor is one of whose threads one hangs, with the connections that it serves.
+#[test]
+fn a_gate_with_a_thread_that_hangs_is_replaced() {
+    use nix::sys::{ptrace, wait};
+    use nix::unistd::Pid;
+    if !as_root() {
+        eprintln!("skipped: not root");
+        return;
+    }
+    let mut server = Server::start();
+    let gate = server.gate();
+    let threads = fs::read_dir(format!("/proc/{gate}/task")).unwrap();
+    let shard = threads
+        .map(|thread| thread.unwrap().path())
+        .find(|thread| fs::read_to_string(thread.join("comm")).unwrap() == "bastion-shard\n")
+        .unwrap();
+    let shard = shard.file_name().unwrap().to_str().unwrap().parse();
+    let shard = Pid::from_raw(shard.unwrap());
+    ptrace::attach(shard).unwrap();
+    wait::waitpid(shard, Some(wait::WaitPidFlag::__WALL)).unwrap();
+    // Its end is ours to take note of, as long as we hold it up.
+    let look = wait::WaitPidFlag::__WALL | wait::WaitPidFlag::WNOHANG;
+    wait_for("the gate's end", || {
+        match wait::waitpid(shard, Some(look)) {
+            Ok(wait::WaitStatus::Signaled(..)) => Some(()),
+            _ => None,
+        }
+    });
+    server.event("gate_ended", |_| true);
+    server.event("listening", |_| true);
     assert_eq!(text(&server.run("echo again").stdout), "again\n");
 }
 
