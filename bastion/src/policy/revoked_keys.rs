@@ -137,7 +137,10 @@ impl RevokedKeys {
         }
         let mut revoked = Self::default();
         // A comment may be in any encoding; a key is ASCII.
-        for (index, line) in String::from_utf8_lossy(bytes).lines().enumerate() {
+        let text = String::from_utf8_lossy(bytes);
+        // Some editors start a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        for (index, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;

@@ -512,6 +512,7 @@ fn plain_lists_revoke_keys_cas_and_certificates_keys() {
             "let in",
         ),
         (of_certificate, "revoked_key", "let in"),
+        (format!("\u{feff}{}", one.line()), "revoked_key", "let in"),
         (
             ca(KeyType::Ed25519).line(),
             "revoked_authority",
