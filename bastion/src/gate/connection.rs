@@ -13,9 +13,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::Gate;
 use super::channels::Channels;
 use super::forwards::Forwards;
-use super::handler::{ConnectionError, ConnectionHandler, State};
-use super::stream::{CountedStream, Traffic};
+use super::handler::{ConnectionError, ConnectionHandler, State, now};
+use super::stream::{Activity, CountedStream, Traffic};
 use crate::ipc::{ConnectionId, FromGate, bounded};
+use crate::policy::lifetime::{LoggedIn, Next, Now, Seen};
 use crate::sys::socket;
 
 /// How long a client may take to read our last words.
@@ -28,7 +29,7 @@ pub(super) async fn serve(
     id: ConnectionId,
     stream: net::TcpStream,
     peer: SocketAddr,
-    logged_in: watch::Sender<bool>,
+    logged_in: watch::Sender<Option<LoggedIn>>,
 ) {
     gate.monitor
         .tell(FromGate::Opened {
@@ -37,13 +38,17 @@ pub(super) async fn serve(
         })
         .await;
     let traffic = Arc::<Traffic>::default();
-    let (channels, forwards) = (Channels::default(), Forwards::default());
-    let open = (channels.clone(), forwards.clone());
-    let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone(), open).await;
-    let reason = match outcome {
-        Ok(how) => how.to_owned(),
-        Err(error) => bounded(error.to_string()),
+    let activity = Arc::<Activity>::default();
+    let open = Open {
+        channels: Channels::default(),
+        forwards: Forwards::new(&activity),
+        activity,
     };
+    let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone(), &open).await;
+    let reason = outcome.unwrap_or_else(|error| bounded(error.to_string()));
+    let Open {
+        channels, forwards, ..
+    } = open;
     // What is at the other end of them does not always go with the session: a service that was
     // connected to, a program that stays in the background.
     for (channel, traffic) in channels.end().into_iter().chain(forwards.end()) {
@@ -61,15 +66,32 @@ pub(super) async fn serve(
         .await;
 }
 
+/// What is open on a connection, and when any of it was last used.
+struct Open {
+    channels: Channels,
+    forwards: Forwards,
+    activity: Arc<Activity>,
+}
+
+impl Open {
+    fn seen(&self, warned: bool) -> Seen {
+        Seen {
+            quiet: self.activity.quiet(),
+            channels: self.channels.count() + self.forwards.count(),
+            warned,
+        }
+    }
+}
+
 async fn run(
     gate: &Arc<Gate>,
     id: ConnectionId,
     stream: net::TcpStream,
     peer: SocketAddr,
-    logged_in: watch::Sender<bool>,
+    logged_in: watch::Sender<Option<LoggedIn>>,
     traffic: Arc<Traffic>,
-    (channels, forwards): (Channels, Forwards),
-) -> Result<&'static str, ConnectionError> {
+    open: &Open,
+) -> Result<String, ConnectionError> {
     let until = Instant::now() + gate.limits.login_grace_time;
     let io = |error| ConnectionError::Transport(russh::Error::IO(error));
     let stream = TcpStream::from_std(stream).map_err(io)?;
@@ -89,8 +111,9 @@ async fn run(
         state: State::Stranger,
         tries: 0,
         offered: None,
-        channels: channels.clone(),
-        forwards,
+        activity: open.activity.clone(),
+        channels: open.channels.clone(),
+        forwards: open.forwards.clone(),
     };
     let choose = |_, version: &[u8]| {
         tell_client.send_replace(version.to_owned());
@@ -98,52 +121,86 @@ async fn run(
     };
     let starting = run_stream_for_peer(gate.transports.initial(), choose, stream, handler);
     let Ok(running) = timeout_at(until, starting).await else {
-        return Ok("login grace time is over");
+        return Ok("login grace time is over".into());
     };
     // `_end` ends the transport's own task when this function returns, however it returns.
-    watch_over(gate, running?, &channels, let_in, until).await
+    watch_over(gate, running?, open, let_in, until).await
 }
 
 /// Waits for the connection's end, or brings it about.
 async fn watch_over(
     gate: &Gate,
     mut running: RunningSession<ConnectionHandler>,
-    channels: &Channels,
-    let_in: watch::Receiver<bool>,
+    open: &Open,
+    mut let_in: watch::Receiver<Option<LoggedIn>>,
     until: Instant,
-) -> Result<&'static str, ConnectionError> {
-    let handle = running.handle();
+) -> Result<String, ConnectionError> {
+    let closed = |()| "closed".to_owned();
     let mut draining = gate.draining.clone();
-    let mut log_in = let_in.clone();
-    let parting = tokio::select! {
-        ended = &mut running => return ended.map(|()| "closed"),
-        () = async { drop(log_in.wait_for(|&let_in| let_in).await) } => None,
-        _ = drain_begins(&mut draining) => Some("bastion is shutting down"),
+    let logged_in = tokio::select! {
+        ended = &mut running => return ended.map(closed),
+        logged_in = log_in(&mut let_in) => logged_in,
+        _ = drain_begins(&mut draining) => {
+            return Ok(part_with(running, "bastion is shutting down").await);
+        }
         // Somebody may have been let in just now.
-        () = sleep_until(until) => (!*let_in.borrow()).then_some("login grace time is over"),
+        () = sleep_until(until) => *let_in.borrow(),
     };
-    if let Some(why) = parting {
-        return Ok(part_with(running, why).await);
-    }
+    let Some(logged_in) = logged_in else {
+        return Ok(part_with(running, "login grace time is over").await);
+    };
+    let handle = running.handle();
     let grace = tokio::select! {
-        ended = &mut running => return ended.map(|()| "closed"),
+        ended = &mut running => return ended.map(closed),
+        ending = lifetime_ends(gate, logged_in, open, &handle) => {
+            return Ok(part_with(running, &ending).await);
+        }
         grace = drain_begins(&mut draining) => grace,
     };
+    let why = "bastion is shutting down";
     if !grace.is_zero() {
-        channels.announce(&handle, grace).await;
+        open.channels.announce(&handle, why, grace).await;
     }
     tokio::select! {
-        ended = &mut running => return ended.map(|()| "closed"),
+        ended = &mut running => return ended.map(closed),
         () = tokio::time::sleep(grace) => {}
     }
-    Ok(part_with(running, "bastion is shutting down").await)
+    Ok(part_with(running, why).await)
+}
+
+/// Ready when somebody is let in; with none when nobody ever will be.
+async fn log_in(let_in: &mut watch::Receiver<Option<LoggedIn>>) -> Option<LoggedIn> {
+    let logged_in = let_in.wait_for(Option::is_some).await;
+    logged_in.ok().and_then(|logged_in| *logged_in)
+}
+
+/// Ready when the configuration gives the connection no more time; says why. Warns terminals.
+async fn lifetime_ends(gate: &Gate, login: LoggedIn, open: &Open, handle: &Handle) -> String {
+    let mut warned = false;
+    loop {
+        let clocks = Now {
+            instant: std::time::Instant::now(),
+            epoch: now(),
+        };
+        match gate.limits.lifetime.next(login, open.seen(warned), clocks) {
+            Next::Wait(None) => std::future::pending().await,
+            Next::Wait(Some(time)) => tokio::time::sleep(time).await,
+            Next::Warn(left, ending) => {
+                warned = true;
+                open.channels
+                    .announce(handle, &ending.to_string(), left)
+                    .await;
+            }
+            Next::End(ending) => return ending.to_string(),
+        }
+    }
 }
 
 /// Says why, and ends the connection, whether that was read or not.
-async fn part_with(running: RunningSession<ConnectionHandler>, why: &'static str) -> &'static str {
+async fn part_with(running: RunningSession<ConnectionHandler>, why: &str) -> String {
     say(&running.handle(), why).await;
     let _read = tokio::time::timeout(LAST_WORDS, running).await;
-    why
+    why.to_owned()
 }
 
 /// Ready when a shutdown begins; what is left of the time then.

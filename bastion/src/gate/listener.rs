@@ -79,12 +79,12 @@ fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr)
         return;
     };
     let id = ConnectionId(shared.next.fetch_add(1, Ordering::Relaxed));
-    let (logged_in, mut let_in) = watch::channel(false);
+    let (logged_in, mut let_in) = watch::channel(None);
     let gate = gate.clone();
     place.spawn(async move {
         let serving = tokio::spawn(connection::serve(gate, id, stream, peer, logged_in));
         // Until it is logged in or over, it takes a place among those that are not logged in.
-        drop(let_in.wait_for(|&let_in| let_in).await);
+        drop(let_in.wait_for(Option::is_some).await);
         drop(startup);
         // A panic ends its own connection only; it is reported at standard error.
         let _panicked = serving.await;

@@ -62,6 +62,10 @@ pub enum Event {
         connection: ConnectionId,
         error: String,
     },
+    SessionOverdue {
+        connection: ConnectionId,
+        why: String,
+    },
     SessionClosed {
         connection: ConnectionId,
         account: String,
@@ -73,6 +77,12 @@ pub enum Event {
         kind: ProgramKind,
         pty: bool,
         pid: u32,
+    },
+    ProgramNotStarted {
+        connection: ConnectionId,
+        channel: ChannelNumber,
+        kind: ProgramKind,
+        reason: String,
     },
     ProgramEnded {
         connection: ConnectionId,
@@ -105,6 +115,10 @@ pub enum Event {
         reason: String,
         received: u64,
         sent: u64,
+    },
+    BannerUnusable {
+        file: String,
+        error: String,
     },
     GateEnded {
         how: String,

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -26,6 +27,7 @@ pub(super) struct Grants {
 /// What a connection was let in for.
 pub(super) struct Grant {
     pub(super) permissions: Permissions,
+    pub(super) at: Instant,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
 }
@@ -105,6 +107,7 @@ impl Grants {
         let account = permissions.account().to_owned();
         let grant = Grant {
             permissions,
+            at: Instant::now(),
             peer: request.peer,
             local: request.local,
         };

@@ -24,6 +24,7 @@
 //! | `proof.rs` | [`Proof`]: that the peer holds the certified private key (RFC 4252, Section 7) |
 //! | `refusal.rs` | [`Refusal`]: every reason, for the audit log and, cut down, for the user |
 //! | `forwarding.rs`, `endpoint.rs` | [`forwarding::ForwardingRules`]: what may be connected to and listened at |
+//! | `lifetime.rs` | [`lifetime::Limits`]: how long a connection may go on |
 //! | `wildcard.rs` | `*` and `?` as in sshd_config |
 //! | `utc.rs` | seconds since the epoch as RFC 3339 |
 //!
@@ -36,6 +37,7 @@ mod certificate;
 mod decide;
 mod endpoint;
 pub mod forwarding;
+pub mod lifetime;
 mod options;
 mod proof;
 mod public_key;
