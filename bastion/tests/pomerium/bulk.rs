@@ -95,7 +95,7 @@ fn digest(mut from: impl Read) -> String {
 /// the proxy and keepalives both ways. BULK_MIB says how much; `./test` takes less than a large file.
 #[test]
 fn a_large_file_both_ways_through_the_proxy() {
-    let mib = std::env::var("BULK_MIB").map_or(128, |text| text.parse().unwrap());
+    let mib = std::env::var("BULK_MIB").map_or(256, |text| text.parse().unwrap());
     let server = Server::start_with("client_alive_interval = \"1s\"", &[]);
     let host_keys = [KeyKind::Ed25519, KeyKind::EcdsaP256].map(|kind| generate(kind, "").unwrap());
     let host_keys = Arc::new(HostKeys::new(host_keys.into()));
