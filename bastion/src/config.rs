@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::ipc::{Limits, SessionTerms};
 use crate::policy::forwarding::{EndpointPattern, ForwardingRules, GatewayPorts};
 use crate::policy::lifetime;
+use crate::policy::startups::MaxStartups;
 use crate::sftp;
 
 /// Read when `--config` is not given, if it is there.
@@ -83,11 +84,18 @@ pub struct Config {
     /// Refused requests and queries on one connection.
     pub max_auth_tries: u32,
     /// Connections that are not logged in yet.
-    pub max_startups: usize,
+    #[serde(deserialize_with = "max_startups")]
+    pub max_startups: MaxStartups,
+    /// Connections of one source network (an IPv4 address, an IPv6 /64) that are not logged in
+    /// yet. For those who are reached directly: through a proxy, all come from one address.
+    pub per_source_max_startups: Option<usize>,
     /// Connections.
     pub max_connections: usize,
     /// Channels of one connection.
     pub max_sessions: usize,
+    /// Processes of an account altogether, for its programs to start another; by default nobody
+    /// counts. The kernel counts those of other containers that have the same uid.
+    pub max_processes: Option<u64>,
     /// Bytes in one direction after which bastion asks for new keys. Clients ask before that; this
     /// comes before a cipher's packet counter can wrap.
     pub rekey_limit: u64,
@@ -236,9 +244,11 @@ impl Default for Config {
             allow_agent_forwarding: true,
             login_grace_time: Duration::from_secs(30),
             max_auth_tries: 6,
-            max_startups: 100,
+            max_startups: MaxStartups::all_at(100),
+            per_source_max_startups: None,
             max_connections: 4000,
             max_sessions: 100,
+            max_processes: None,
             rekey_limit: 16 << 30,
             rekey_interval: Duration::ZERO,
             client_alive_interval: Duration::ZERO,
@@ -368,7 +378,10 @@ impl Config {
         }
         for (key, value) in [
             ("max_auth_tries", u64::from(self.max_auth_tries)),
-            ("max_startups", self.max_startups as u64),
+            (
+                "per_source_max_startups",
+                self.per_source_max_startups.map_or(1, |most| most as u64),
+            ),
             ("max_connections", self.max_connections as u64),
             ("max_sessions", self.max_sessions as u64),
             ("login_grace_time", self.login_grace_time.as_secs()),
@@ -407,6 +420,7 @@ impl Config {
             login_grace_time: self.login_grace_time,
             max_auth_tries: self.max_auth_tries,
             max_startups: self.max_startups,
+            per_source_max_startups: self.per_source_max_startups,
             max_connections: self.max_connections,
             max_sessions: self.max_sessions,
             rekey_limit: self.rekey_limit,
@@ -440,6 +454,22 @@ fn octal<'de, D: serde::Deserializer<'de>>(input: D) -> Result<u16, D::Error> {
             "\"{text}\" is not a umask; write \"0177\""
         ))),
     }
+}
+
+/// A number, or "start:rate:full".
+fn max_startups<'de, D: serde::Deserializer<'de>>(input: D) -> Result<MaxStartups, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(usize),
+        Text(String),
+    }
+    let text = match Written::deserialize(input)? {
+        Written::Number(number) => number.to_string(),
+        Written::Text(text) => text,
+    };
+    text.parse()
+        .map_err(|error| serde::de::Error::custom(format!("max_startups = {text}: {error}")))
 }
 
 /// A time as people write it: "30s", "2m", "1h 30m".
@@ -484,6 +514,19 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("unknown field `listen_address`"), "{error}");
+    }
+
+    #[test]
+    fn max_startups_is_a_number_or_three() {
+        let parse = |value: &str| Config::parse(&format!("max_startups = {value}"));
+        assert_eq!(parse("7").unwrap().max_startups, MaxStartups::all_at(7));
+        assert_eq!(
+            parse("\"10:30:60\"").unwrap().max_startups,
+            "10:30:60".parse().unwrap()
+        );
+        for wrong in ["0", "\"10:30\"", "true"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf, Sig};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
+use super::input_queue;
 use super::pump::{Descriptor, Input, Output};
 use super::session::{Descriptors, StartedProgram};
 use super::stream::{Activity, Traffic};
@@ -30,7 +31,7 @@ pub(super) struct Channels(Arc<Mutex<HashMap<ChannelId, Channel>>>);
 pub(super) struct Channel {
     writer: Arc<ChannelWriteHalf<Msg>>,
     /// To the program; gone when the client has said that there is no more.
-    input: Option<mpsc::UnboundedSender<Bytes>>,
+    input: Option<input_queue::Sender>,
     waiting: Option<Waiting>,
     traffic: Arc<Traffic>,
     tasks: Vec<AbortHandle>,
@@ -42,7 +43,7 @@ pub(super) struct Channel {
 
 /// What a channel has been told before its program is started.
 pub(super) struct Waiting {
-    queue: mpsc::UnboundedReceiver<Bytes>,
+    queue: input_queue::Receiver,
     /// The terminal asked for.
     pub(super) pty: Option<PtyRequest>,
     /// The variables asked for.
@@ -51,7 +52,7 @@ pub(super) struct Waiting {
 
 impl Channel {
     pub(super) fn new(writer: ChannelWriteHalf<Msg>, connection: &Arc<Activity>) -> Self {
-        let (input, queue) = mpsc::unbounded_channel();
+        let (input, queue) = input_queue::new();
         let waiting = Waiting {
             queue,
             pty: None,
@@ -82,7 +83,7 @@ impl Channel {
     pub(super) fn input(&self, data: Bytes) {
         // No data takes nothing off the window, and so must not be queued.
         if let Some(input) = self.input.as_ref().filter(|_| !data.is_empty()) {
-            let _not_wanted = input.send(data);
+            input.send(data);
         }
     }
 

@@ -8,29 +8,36 @@ use russh::Disconnect;
 use russh::server::{Handle, RunningSession, run_stream_for_peer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::sleep;
 
 use super::Gate;
 use super::channels::Channels;
 use super::forwards::Forwards;
 use super::handler::{ConnectionError, ConnectionHandler, State, now};
+use super::startups::HasToGo;
 use super::stream::{Activity, CountedStream, Traffic};
 use crate::ipc::{ConnectionId, FromGate, bounded};
 use crate::policy::lifetime::{LoggedIn, Next, Now, Seen};
-use crate::sys::socket;
+use crate::sys::{process, socket};
 
 /// How long a client may take to read our last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// After so many bytes a connection leaves memory behind that is worth giving back.
+const LARGE: u64 = 16 << 20;
 
-/// Serves one connection and tells the monitor of its beginning and its end. `logged_in` is told
-/// when somebody is let in.
-pub(super) async fn serve(
-    gate: Arc<Gate>,
-    id: ConnectionId,
-    stream: net::TcpStream,
-    peer: SocketAddr,
-    logged_in: watch::Sender<Option<LoggedIn>>,
-) {
+/// A connection that was accepted.
+pub(super) struct Newcomer {
+    pub(super) id: ConnectionId,
+    pub(super) stream: net::TcpStream,
+    pub(super) peer: SocketAddr,
+    /// Told when somebody is let in.
+    pub(super) logged_in: watch::Sender<Option<LoggedIn>>,
+    pub(super) has_to_go: HasToGo,
+}
+
+/// Serves one connection and tells the monitor of its beginning and its end.
+pub(super) async fn serve(gate: Arc<Gate>, newcomer: Newcomer) {
+    let (id, peer) = (newcomer.id, newcomer.peer);
     gate.monitor
         .tell(FromGate::Opened {
             connection: id,
@@ -44,7 +51,7 @@ pub(super) async fn serve(
         forwards: Forwards::new(&activity),
         activity,
     };
-    let outcome = run(&gate, id, stream, peer, logged_in, traffic.clone(), &open).await;
+    let outcome = run(&gate, newcomer, traffic.clone(), &open).await;
     let reason = outcome.unwrap_or_else(|error| bounded(error.to_string()));
     let Open {
         channels, forwards, ..
@@ -56,6 +63,9 @@ pub(super) async fn serve(
         gate.monitor.tell(closed).await;
     }
     let (received, sent) = (traffic.received(), traffic.sent());
+    if received.saturating_add(sent) > LARGE {
+        process::trim_memory();
+    }
     gate.monitor
         .tell(FromGate::Closed {
             connection: id,
@@ -85,14 +95,19 @@ impl Open {
 
 async fn run(
     gate: &Arc<Gate>,
-    id: ConnectionId,
-    stream: net::TcpStream,
-    peer: SocketAddr,
-    logged_in: watch::Sender<Option<LoggedIn>>,
+    newcomer: Newcomer,
     traffic: Arc<Traffic>,
     open: &Open,
 ) -> Result<String, ConnectionError> {
-    let until = Instant::now() + gate.limits.login_grace_time;
+    let Newcomer {
+        id,
+        stream,
+        peer,
+        logged_in,
+        has_to_go,
+    } = newcomer;
+    let too_long = has_not_logged_in(gate.limits.login_grace_time, has_to_go);
+    tokio::pin!(too_long);
     let io = |error| ConnectionError::Transport(russh::Error::IO(error));
     let stream = TcpStream::from_std(stream).map_err(io)?;
     let local = stream.local_addr().map_err(io)?;
@@ -120,11 +135,21 @@ async fn run(
         gate.transports.choose(version)
     };
     let starting = run_stream_for_peer(gate.transports.initial(), choose, stream, handler);
-    let Ok(running) = timeout_at(until, starting).await else {
-        return Ok("login grace time is over".into());
+    let running = tokio::select! {
+        running = starting => running?,
+        why = &mut too_long => return Ok(why.to_owned()),
     };
     // `_end` ends the transport's own task when this function returns, however it returns.
-    watch_over(gate, running?, open, let_in, until).await
+    watch_over(gate, running, open, let_in, too_long).await
+}
+
+/// Ready, with the reason, when somebody who has not logged in by then is to go.
+async fn has_not_logged_in(grace: Duration, has_to_go: HasToGo) -> &'static str {
+    tokio::select! {
+        () = sleep(grace) => "login grace time is over",
+        // Without a place among those that are not logged in, nobody asks for it any more.
+        Ok(why) = has_to_go => why,
+    }
 }
 
 /// Waits for the connection's end, or brings it about.
@@ -133,23 +158,24 @@ async fn watch_over(
     mut running: RunningSession<ConnectionHandler>,
     open: &Open,
     mut let_in: watch::Receiver<Option<LoggedIn>>,
-    until: Instant,
+    too_long: impl Future<Output = &'static str>,
 ) -> Result<String, ConnectionError> {
+    let handle = running.handle();
     let closed = |()| "closed".to_owned();
     let mut draining = gate.draining.clone();
     let logged_in = tokio::select! {
         ended = &mut running => return ended.map(closed),
-        logged_in = log_in(&mut let_in) => logged_in,
+        logged_in = log_in(&mut let_in) => logged_in.ok_or("closed"),
         _ = drain_begins(&mut draining) => {
             return Ok(part_with(running, "bastion is shutting down").await);
         }
         // Somebody may have been let in just now.
-        () = sleep_until(until) => *let_in.borrow(),
+        why = too_long => let_in.borrow().ok_or(why),
     };
-    let Some(logged_in) = logged_in else {
-        return Ok(part_with(running, "login grace time is over").await);
+    let logged_in = match logged_in {
+        Ok(logged_in) => logged_in,
+        Err(why) => return Ok(part_with(running, why).await),
     };
-    let handle = running.handle();
     let grace = tokio::select! {
         ended = &mut running => return ended.map(closed),
         ending = lifetime_ends(gate, logged_in, open, &handle) => {
@@ -163,7 +189,7 @@ async fn watch_over(
     }
     tokio::select! {
         ended = &mut running => return ended.map(closed),
-        () = tokio::time::sleep(grace) => {}
+        () = sleep(grace) => {}
     }
     Ok(part_with(running, why).await)
 }
@@ -184,7 +210,7 @@ async fn lifetime_ends(gate: &Gate, login: LoggedIn, open: &Open, handle: &Handl
         };
         match gate.limits.lifetime.next(login, open.seen(warned), clocks) {
             Next::Wait(None) => std::future::pending().await,
-            Next::Wait(Some(time)) => tokio::time::sleep(time).await,
+            Next::Wait(Some(time)) => sleep(time).await,
             Next::Warn(left, ending) => {
                 warned = true;
                 open.channels

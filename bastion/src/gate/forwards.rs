@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::Gate;
 use super::channels::RunTerms;
 use super::connector::{Accepted, Connector};
+use super::input_queue;
 use super::pump::{Descriptor, Input, Output};
 use super::stream::{Activity, Traffic};
 use crate::ipc::{
@@ -47,7 +48,7 @@ struct State {
 /// An open channel, as those see it who hear the client.
 struct Forward {
     /// To the socket; gone when the client has said that there is no more.
-    input: Option<mpsc::UnboundedSender<Bytes>>,
+    input: Option<input_queue::Sender>,
     /// To be told when the client has closed the channel.
     closed: Option<oneshot::Sender<()>>,
     /// The other ends of both, until a task takes them.
@@ -57,7 +58,7 @@ struct Forward {
 
 /// What the client does, as the task that carries the channel sees it.
 struct Ends {
-    queue: mpsc::UnboundedReceiver<Bytes>,
+    queue: input_queue::Receiver,
     closed: oneshot::Receiver<()>,
 }
 
@@ -174,7 +175,7 @@ impl Forwards {
             .get(&id)
             .and_then(|forward| forward.input.as_ref())
         {
-            let _not_wanted = input.send(data);
+            input.send(data);
         }
     }
 
@@ -322,7 +323,7 @@ impl Forwards {
 
 impl Forward {
     fn new(traffic: Arc<Traffic>) -> Self {
-        let (input, queue) = mpsc::unbounded_channel();
+        let (input, queue) = input_queue::new();
         let (tell_closed, closed) = oneshot::channel();
         Self {
             input: Some(input),

@@ -10,7 +10,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::connection::Newcomer;
 use super::shards::Shards;
+use super::startups::Startups;
 use super::{Gate, GateError, connection};
 use crate::ipc::ConnectionId;
 
@@ -32,7 +34,10 @@ pub(super) async fn serve(
     let shared = Arc::new(Shared {
         shards,
         next: AtomicU64::new(first.0),
-        startups: Arc::new(Semaphore::new(gate.limits.max_startups)),
+        startups: Startups::new(
+            gate.limits.max_startups,
+            gate.limits.per_source_max_startups,
+        ),
         connections: Arc::new(Semaphore::new(gate.limits.max_connections)),
     });
     let mut accepting = JoinSet::new();
@@ -50,7 +55,7 @@ pub(super) async fn serve(
 struct Shared {
     shards: Shards,
     next: AtomicU64,
-    startups: Arc<Semaphore>,
+    startups: Arc<Startups>,
     connections: Arc<Semaphore>,
 }
 
@@ -73,16 +78,27 @@ async fn accept(gate: Arc<Gate>, listener: TcpListener, shared: Arc<Shared>) {
 
 /// Starts to serve a connection, if there is room for it; else it is closed.
 fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr) {
-    let room = shared.connections.clone().try_acquire_owned();
-    let startup = shared.startups.clone().try_acquire_owned();
-    let (Ok(room), Ok(startup), Some(place)) = (room, startup, shared.shards.place()) else {
+    let Ok(room) = shared.connections.clone().try_acquire_owned() else {
         return;
     };
     let id = ConnectionId(shared.next.fetch_add(1, Ordering::Relaxed));
+    let startup = shared
+        .startups
+        .come(id, peer.ip(), rand::random_range(0..100));
+    let (Some((startup, has_to_go)), Some(place)) = (startup, shared.shards.place()) else {
+        return;
+    };
     let (logged_in, mut let_in) = watch::channel(None);
+    let newcomer = Newcomer {
+        id,
+        stream,
+        peer,
+        logged_in,
+        has_to_go,
+    };
     let gate = gate.clone();
     place.spawn(async move {
-        let serving = tokio::spawn(connection::serve(gate, id, stream, peer, logged_in));
+        let serving = tokio::spawn(connection::serve(gate, newcomer));
         // Until it is logged in or over, it takes a place among those that are not logged in.
         drop(let_in.wait_for(Option::is_some).await);
         drop(startup);

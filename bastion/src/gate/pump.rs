@@ -16,8 +16,8 @@ use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
 
+use super::input_queue;
 use super::stream::Traffic;
 use crate::sys::{read, readiness, socket};
 
@@ -139,7 +139,7 @@ impl Output {
 /// What a client has sent on a channel, on its way to a program or a socket; no more than the
 /// window allows.
 pub(super) struct Input {
-    queue: mpsc::UnboundedReceiver<Bytes>,
+    queue: input_queue::Receiver,
     handle: Handle,
     channel: ChannelId,
     /// The window, and how much of it is to be granted again.
@@ -152,7 +152,7 @@ pub(super) struct Input {
 
 impl Input {
     pub(super) fn new(
-        queue: mpsc::UnboundedReceiver<Bytes>,
+        queue: input_queue::Receiver,
         handle: Handle,
         channel: ChannelId,
         window: u32,
@@ -208,7 +208,7 @@ impl Input {
             self.handle.window_adjust(self.channel, self.taken).ok()?;
             self.taken = 0;
         }
-        let bytes = self.queue.recv().await?;
+        let bytes = self.queue.receive().await?;
         self.taken = self
             .taken
             .saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));

@@ -7,15 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
 
+use super::read_ahead::ReadAhead;
 use crate::ipc::{ChannelNumber, ConnectionId, FromGate};
 
-/// Read ahead from the network: a few packets of the usual size, so that not every one takes a
-/// system call. Memory that an idle connection never writes to is not there.
-const READ_AHEAD: usize = 120 * 1024;
+/// How long a client may take to close its side once we have closed ours. A stream that is dropped
+/// with something unread is reset, and the client may never see what was said last.
+const TO_CLOSE: Duration = Duration::from_secs(2);
 
 /// When something was last done.
 pub(super) struct Activity {
@@ -138,21 +140,25 @@ pub(super) struct StreamEnd(
 
 /// The stream that russh reads and writes.
 pub(super) struct CountedStream {
-    inner: BufReader<TcpStream>,
+    inner: TcpStream,
+    ahead: ReadAhead,
     traffic: Arc<Traffic>,
     /// None once it has been dropped.
     end: Option<oneshot::Receiver<()>>,
+    /// Set once we have closed our side; then there is nothing more to read.
+    closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl CountedStream {
     pub(super) fn new(stream: TcpStream, traffic: Arc<Traffic>) -> (Self, StreamEnd) {
         let (sender, end) = oneshot::channel();
-        let inner = BufReader::with_capacity(READ_AHEAD, stream);
         (
             Self {
-                inner,
+                inner: stream,
+                ahead: ReadAhead::new(),
                 traffic,
                 end: Some(end),
+                closing: None,
             },
             StreamEnd(sender),
         )
@@ -178,11 +184,19 @@ impl AsyncRead for CountedStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_end(cx)?;
-        let available = std::task::ready!(Pin::new(&mut self.inner).poll_fill_buf(cx))?;
-        let taken = available.len().min(buffer.remaining());
-        buffer.put_slice(available.get(..taken).unwrap_or_default());
-        Pin::new(&mut self.inner).consume(taken);
-        self.traffic.count_received(taken);
+        if let Some(limit) = &mut self.closing
+            && limit.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Ok(()));
+        }
+        let Self {
+            inner,
+            ahead,
+            traffic,
+            ..
+        } = &mut *self;
+        let taken = std::task::ready!(ahead.poll_take(Pin::new(inner), cx, buffer))?;
+        traffic.count_received(taken);
         Poll::Ready(Ok(()))
     }
 }
@@ -204,6 +218,9 @@ impl AsyncWrite for CountedStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let shut_down = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.closing
+            .get_or_insert_with(|| Box::pin(sleep(TO_CLOSE)));
+        shut_down
     }
 }

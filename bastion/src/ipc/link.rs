@@ -7,12 +7,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+use zeroize::Zeroize;
 
 use crate::sys::socket;
 
 /// The longest message, in bytes: the longest command that a client may send, with room for the
 /// rest. Within what a Unix socket takes in one packet by default (212,992 bytes).
 pub const MAX_MESSAGE: usize = 160 * 1024;
+
+/// Room for a message from the start: one that grows leaves copies of itself behind, and those with
+/// host keys are not longer than this.
+const USUAL: usize = 16 * 1024;
 
 /// Why a message could not be sent or received. Any of these but `NotNow` ends the link.
 #[derive(Debug, Error)]
@@ -71,18 +76,23 @@ impl<S: Serialize, R: DeserializeOwned> Link<S, R> {
         message: &S,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), LinkError> {
-        let bytes = postcard::to_stdvec(message)?;
+        let mut bytes = postcard::to_extend(message, Vec::with_capacity(USUAL))?;
         if bytes.len() > MAX_MESSAGE {
             return Err(LinkError::TooLong(bytes.len()));
         }
-        socket::send(socket, &bytes, descriptors).map_err(from_system)
+        let sent = socket::send(socket, &bytes, descriptors);
+        // It may hold a host key.
+        bytes.as_mut_slice().zeroize();
+        sent.map_err(from_system)
     }
 
     /// As [`Link::receive`], on a link's socket.
     pub fn receive_on(socket: BorrowedFd<'_>) -> Result<(R, Vec<OwnedFd>), LinkError> {
         let received = socket::receive(socket, MAX_MESSAGE).map_err(from_system)?;
-        let (bytes, descriptors) = received.ok_or(LinkError::Closed)?;
-        Ok((decode(&bytes)?, descriptors))
+        let (mut bytes, descriptors) = received.ok_or(LinkError::Closed)?;
+        let message = decode(&bytes);
+        bytes.as_mut_slice().zeroize();
+        Ok((message?, descriptors))
     }
 }
 

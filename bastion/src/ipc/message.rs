@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::forward::{ForwardAnswer, ForwardEvent, ForwardOrder};
 use crate::policy::forwarding::ForwardingRules;
+use crate::policy::startups::MaxStartups;
 use crate::policy::{Proof, Rules, lifetime};
 use crate::sys::account::Account;
 use crate::sys::pty::WindowSize;
 use crate::sys::sandbox::Fence;
+use crate::sys::spawn::ProgramLimits;
 
 /// The longest text of somebody else's in a message, in bytes: a stranger must not be able to make
 /// a message too long to be sent.
@@ -68,7 +70,9 @@ pub struct Limits {
     /// Refused requests and queries on one connection, together.
     pub max_auth_tries: u32,
     /// Connections at a time that are not logged in yet.
-    pub max_startups: usize,
+    pub max_startups: MaxStartups,
+    /// The same, of one source network.
+    pub per_source_max_startups: Option<usize>,
     /// Connections at a time.
     pub max_connections: usize,
     /// Open channels of one connection.
@@ -268,6 +272,8 @@ pub struct SessionSetup {
     pub permit_network: bool,
     /// Show /etc/motd to login shells.
     pub print_motd: bool,
+    /// What programs may use up.
+    pub program_limits: ProgramLimits,
 }
 
 /// What a session tells the monitor, for the audit log.
@@ -426,4 +432,20 @@ pub enum ProgramEnd {
         /// Whether it left a core dump.
         core_dumped: bool,
     },
+}
+
+/// What the monitor says to the starter of sessions.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToStarter {
+    /// Start one; its links to the monitor and to the gate are beside this message.
+    Start,
+}
+
+/// What the starter of sessions says to the monitor.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromStarter {
+    /// It runs, as a child of the monitor's.
+    Started(u32),
+    /// It could not be started.
+    Failed(String),
 }

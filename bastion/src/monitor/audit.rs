@@ -3,10 +3,13 @@
 //! What is written holds no secret: no private key, no signature, no command line, no value of a
 //! variable. Texts that came from elsewhere are bounded and, as JSON, escaped.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -22,6 +25,8 @@ use crate::sys::sandbox::Fence;
 
 /// The longest text of somebody else's in one field, in characters.
 const MAX_TEXT: usize = 1024;
+/// How long whoever reads the log may leave it unread.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is written down. Each variant's name, in snake_case, is the line's `event`.
 #[derive(Debug, Serialize)]
@@ -269,10 +274,7 @@ impl AuditLog {
     /// Writes an event down. What cannot be written down must not happen: an error ends bastion.
     pub(super) fn record(&mut self, event: &Event) -> Result<(), MonitorError> {
         let line = self.line(event, SystemTime::now());
-        let mut out = io::stdout().lock();
-        out.write_all(line.as_bytes())
-            .and_then(|()| out.flush())
-            .map_err(MonitorError::Audit)
+        write_all(io::stdout().as_fd(), line.as_bytes()).map_err(MonitorError::Audit)
     }
 
     fn line(&self, event: &Event, time: SystemTime) -> String {
@@ -301,6 +303,30 @@ impl AuditLog {
             }
         }
     }
+}
+
+/// Writes what a pipe takes without waiting, piece by piece (pipe(7), PIPE_BUF): a reader who has
+/// stopped must not stop us.
+fn write_all(out: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    let limit = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+    while !bytes.is_empty() {
+        match poll(&mut [PollFd::new(out, PollFlags::POLLOUT)], limit) {
+            Ok(0) => {
+                let why = format!("nobody has read it for {} s", PATIENCE.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+            Ok(_) => {}
+            Err(Errno::EINTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let (piece, _) = bytes.split_at(bytes.len().min(libc::PIPE_BUF));
+        match nix::unistd::write(out, piece) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn for_people(value: &Value) -> String {

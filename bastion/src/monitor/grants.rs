@@ -1,6 +1,7 @@
 //! Who was let in: the monitor's own decision on each request, made once for each login.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -10,9 +11,11 @@ use thiserror::Error;
 use crate::ipc::{CertificateRecord, ConnectionId, GrantRequest, RefusalRecord, bounded};
 use crate::policy::{self, LoginRequest, Permissions, Refusal, Rules, UserCertificate};
 
-/// How many logins' proofs are remembered. Each takes a valid signature of a certificate's holder
-/// to make, so that nobody else can push one out.
-const REMEMBERED_PROOFS: usize = 100_000;
+/// The most logins' proofs that are remembered, each for as long as its certificate is valid. Each
+/// takes a valid signature of a certificate's holder to make, so that nobody else can push one out.
+const REMEMBERED_PROOFS: usize = 250_000;
+/// The most connections that are let in and have no session yet.
+const MAX_WAITING: usize = 10_000;
 
 /// How many of a certificate's principals the log names.
 const MAX_PRINCIPALS: usize = 16;
@@ -50,6 +53,9 @@ pub(super) enum NotGranted {
     /// The connection was let in already.
     #[error("this connection was let in already")]
     Repeated,
+    /// There are too many connections that were let in and wait for a session.
+    #[error("too many connections were let in and have opened nothing")]
+    TooMany,
 }
 
 impl NotGranted {
@@ -58,6 +64,7 @@ impl NotGranted {
             Self::Refused(refusal) => refusal.code(),
             Self::Replayed => "replayed",
             Self::Repeated => "repeated",
+            Self::TooMany => "too_many",
         }
     }
 
@@ -65,7 +72,7 @@ impl NotGranted {
     pub(super) fn disclosed(&self) -> Option<String> {
         match self {
             Self::Refused(refusal) => refusal.disclosed(),
-            Self::Replayed | Self::Repeated => None,
+            Self::Replayed | Self::Repeated | Self::TooMany => None,
         }
     }
 }
@@ -85,7 +92,7 @@ impl Grants {
         let verdict = decision
             .verdict
             .map_err(NotGranted::Refused)
-            .and_then(|permissions| self.grant(request, permissions));
+            .and_then(|permissions| self.grant(request, permissions, now));
         Outcome {
             verdict,
             certificate,
@@ -97,11 +104,16 @@ impl Grants {
         &mut self,
         request: &GrantRequest,
         permissions: Permissions,
+        now: u64,
     ) -> Result<String, NotGranted> {
         if self.by_connection.contains_key(&request.connection) {
             return Err(NotGranted::Repeated);
         }
-        if !self.used.first_use(&request.proof.session_id) {
+        if self.by_connection.len() >= MAX_WAITING {
+            return Err(NotGranted::TooMany);
+        }
+        let until = permissions.valid_before();
+        if !self.used.first_use(&request.proof.session_id, until, now) {
             return Err(NotGranted::Replayed);
         }
         let account = permissions.account().to_owned();
@@ -135,20 +147,23 @@ impl Grants {
 #[derive(Default)]
 struct UsedProofs {
     seen: HashSet<[u8; 32]>,
-    in_order: VecDeque<[u8; 32]>,
+    /// With the time, in seconds since the epoch, from which no such proof is accepted anyhow.
+    by_end: BinaryHeap<Reverse<(u64, [u8; 32])>>,
 }
 
 impl UsedProofs {
-    fn first_use(&mut self, session_id: &[u8]) -> bool {
+    /// Whether it is the first use, `now`, of an identifier that is good `until` then.
+    fn first_use(&mut self, session_id: &[u8], until: u64, now: u64) -> bool {
         let digest: [u8; 32] = Sha256::digest(session_id).into();
         if !self.seen.insert(digest) {
             return false;
         }
-        self.in_order.push_back(digest);
-        if self.in_order.len() > REMEMBERED_PROOFS
-            && let Some(oldest) = self.in_order.pop_front()
+        self.by_end.push(Reverse((until, digest)));
+        while let Some(&Reverse((end, soonest))) = self.by_end.peek()
+            && (end <= now || self.by_end.len() > REMEMBERED_PROOFS)
         {
-            self.seen.remove(&oldest);
+            self.by_end.pop();
+            self.seen.remove(&soonest);
         }
         true
     }
@@ -179,5 +194,33 @@ impl RefusalRecord {
             detail: bounded(refusal.to_string()),
             certificate: certificate.map(CertificateRecord::from),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_is_remembered_until_its_certificate_ends() {
+        let mut used = UsedProofs::default();
+        assert!(used.first_use(b"long", 1000, 10));
+        assert!(used.first_use(b"short", 20, 10));
+        assert!(!used.first_use(b"short", 20, 19));
+        assert!(used.first_use(b"other", 1000, 20));
+        assert!(!used.first_use(b"long", 1000, 20));
+        assert_eq!((used.seen.len(), used.by_end.len()), (2, 2));
+    }
+
+    #[test]
+    fn what_ends_soonest_is_forgotten_first() {
+        let mut used = UsedProofs::default();
+        assert!(used.first_use(b"soon", 100, 0));
+        for number in 0..REMEMBERED_PROOFS as u64 {
+            assert!(used.first_use(&number.to_le_bytes(), 200 + number, 0));
+        }
+        assert_eq!(used.seen.len(), REMEMBERED_PROOFS);
+        assert!(!used.first_use(&7_u64.to_le_bytes(), 207, 0));
+        assert!(used.first_use(b"soon", 100, 0));
     }
 }

@@ -10,6 +10,7 @@ mod banner;
 mod gate;
 mod grants;
 mod sessions;
+mod starter;
 mod trusted_keys;
 
 use std::net::{SocketAddr, TcpListener};
@@ -83,7 +84,8 @@ pub fn run(config: Config) -> Result<(), MonitorError> {
     let system = |what| move |source| MonitorError::System { what, source };
     process::close_what_was_left_open().map_err(system("close descriptors"))?;
     process::forbid_dump().map_err(system("forbid dumps"))?;
-    process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
+    let descriptors =
+        process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
     let taken = [
         Signal::SIGCHLD,
         Signal::SIGTERM,
@@ -101,7 +103,7 @@ pub fn run(config: Config) -> Result<(), MonitorError> {
         .keep_few_capabilities()
         .map_err(system("give up capabilities"))?;
     let trusted_keys = TrustedKeysFile::new(config.trusted_user_ca_keys.clone());
-    let sessions = Sessions::new(&config).map_err(system("watch sessions"))?;
+    let sessions = Sessions::new(&config, descriptors).map_err(system("watch sessions"))?;
     let mut monitor = Monitor {
         gate: Gate::new(listeners),
         grants: Grants::default(),

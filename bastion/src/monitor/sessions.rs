@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use super::accounts::Accounts;
 use super::audit::{self, Event};
 use super::grants::Grant;
+use super::starter::Starter;
 use crate::config::Config;
 use crate::ipc::{ConnectionId, Link, LinkError, SessionEvent, SessionSetup, SessionTerms};
 use crate::policy::forwarding::ForwardingRules;
@@ -19,7 +20,8 @@ use crate::policy::lifetime::{self, LoggedIn, Now};
 use crate::policy::wildcard;
 use crate::sys::account::{Account, terminal_group};
 use crate::sys::process::{self, Ended};
-use crate::sys::{socket, spawn};
+use crate::sys::socket;
+use crate::sys::spawn::{self, ProgramLimits};
 
 /// How long a session may take to follow its connection.
 const TO_FOLLOW: Duration = Duration::from_secs(5);
@@ -29,6 +31,7 @@ const EVENTS_A_TURN: usize = 32;
 /// The sessions that run, and what each of them gets.
 pub(super) struct Sessions {
     running: HashMap<Pid, Running>,
+    starter: Starter,
     /// All links, by their process: however many there are, only those that say something cost.
     links: Epoll,
     subsystem: BTreeMap<String, String>,
@@ -39,6 +42,7 @@ pub(super) struct Sessions {
     permit_network: bool,
     print_motd: bool,
     lifetime: lifetime::Limits,
+    program_limits: ProgramLimits,
     terminal_group: Option<u32>,
 }
 
@@ -55,9 +59,11 @@ struct Running {
 }
 
 impl Sessions {
-    pub(super) fn new(config: &Config) -> io::Result<Self> {
+    /// With the number of descriptors that a program may have from the start.
+    pub(super) fn new(config: &Config, descriptors: u64) -> io::Result<Self> {
         Ok(Self {
             running: HashMap::new(),
+            starter: Starter::default(),
             links: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             subsystem: config.subsystem.clone(),
             forwarding: config.forwarding_rules(),
@@ -67,6 +73,10 @@ impl Sessions {
             permit_network: config.permit_network,
             print_motd: config.print_motd,
             lifetime: config.lifetime(),
+            program_limits: ProgramLimits {
+                descriptors,
+                processes: config.max_processes,
+            },
             terminal_group: terminal_group(),
         })
     }
@@ -93,8 +103,9 @@ impl Sessions {
         let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
         let pair = || socket::packet_pair().map_err(|error| failed("a socket", &error));
         let ((here, there), (gate_end, session_end)) = (pair()?, pair()?);
-        let descriptors = [there.as_fd(), session_end.as_fd()];
-        let pid = spawn::part("session", None, &descriptors)
+        let pid = self
+            .starter
+            .start(&[there.as_fd(), session_end.as_fd()])
             .map_err(|error| failed("the session process", &error))?;
         let link = Link::new(here);
         link.send(&self.setup(connection, account, &grant, accounts), &[])
@@ -152,6 +163,7 @@ impl Sessions {
             no_new_privileges: self.no_new_privileges,
             permit_network: self.permit_network,
             print_motd: self.print_motd,
+            program_limits: self.program_limits,
         }
     }
 
@@ -213,6 +225,9 @@ impl Sessions {
 
     /// Takes note of a child's end, with all it told before; `None` if it was no session.
     pub(super) fn has_ended(&mut self, pid: Pid, ended: Ended) -> Option<Event> {
+        if self.starter.has_ended(pid) {
+            return None;
+        }
         let session = self.running.remove(&pid)?;
         Some(Event::SessionClosed {
             connection: session.connection,

@@ -25,6 +25,7 @@
 //! | `refusal.rs` | [`Refusal`]: every reason, for the audit log and, cut down, for the user |
 //! | `forwarding.rs`, `endpoint.rs` | [`forwarding::ForwardingRules`]: what may be connected to and listened at |
 //! | `lifetime.rs` | [`lifetime::Limits`]: how long a connection may go on |
+//! | `startups.rs` | [`startups::MaxStartups`]: how many may be there before they log in, and who goes |
 //! | `wildcard.rs` | `*` and `?` as in sshd_config |
 //! | `utc.rs` | seconds since the epoch as RFC 3339 |
 //!
@@ -44,6 +45,7 @@ mod public_key;
 mod refusal;
 mod signature;
 mod source_address;
+pub mod startups;
 mod trusted_ca;
 mod utc;
 pub mod wildcard;

@@ -94,6 +94,7 @@ impl Programs {
             folder: account.home.clone(),
             stdio: wired.stdio,
             terminal: pty.is_some(),
+            limits: self.setup.program_limits,
         }
         .spawn()
         .map_err(|error| failed(&format!("start {name}"), error))?;
@@ -358,6 +359,10 @@ mod tests {
             no_new_privileges: false,
             permit_network: true,
             print_motd: true,
+            program_limits: spawn::ProgramLimits {
+                descriptors: 1024,
+                processes: None,
+            },
             forwarding: ForwardingRules::default(),
         }
     }

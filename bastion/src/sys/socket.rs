@@ -48,8 +48,9 @@ pub fn send(
 }
 
 /// Receives one message of at most `limit` bytes, with its descriptors; `None` when the peer has
-/// closed. `WouldBlock` when there is none, `InvalidData` when it is longer, or has other
-/// descriptors than a message of ours; all that came with it is closed then.
+/// closed. `WouldBlock` when there is none, `InvalidData` when it is longer, or has more
+/// descriptors than a message of ours; all that came with it is closed then. A process that can
+/// hold no more descriptors gets the message without any.
 pub fn receive(
     socket: BorrowedFd<'_>,
     limit: usize,
@@ -57,8 +58,12 @@ pub fn receive(
     let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
     let length = recv(socket.as_raw_fd(), &mut [], peek)?;
     let mut message = vec![0; length.min(limit)];
-    let (cut, descriptors) = receive_with_descriptors(socket, &mut message)?;
-    if cut || length > limit || descriptors.len() > MAX_DESCRIPTORS {
+    let (missing, descriptors) = receive_with_descriptors(socket, &mut message)?;
+    let descriptors = match missing {
+        true => Vec::new(),
+        false => descriptors,
+    };
+    if length > limit || descriptors.len() > MAX_DESCRIPTORS {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "a message of another part is not as it should be",
@@ -70,7 +75,7 @@ pub fn receive(
 }
 
 /// recvmsg(2), with every descriptor that the kernel hands out owned, also where it had to leave
-/// some out. Returns whether it had to.
+/// some out (EMFILE). Returns whether it had to.
 fn receive_with_descriptors(
     socket: BorrowedFd<'_>,
     message: &mut [u8],
@@ -113,8 +118,8 @@ fn receive_with_descriptors(
         // SAFETY: as above.
         item = unsafe { libc::CMSG_NXTHDR(&raw const header, item) };
     }
-    let cut = header.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0;
-    Ok((cut, descriptors))
+    let missing = header.msg_flags & libc::MSG_CTRUNC != 0;
+    Ok((missing, descriptors))
 }
 
 /// Has this Unix socket take no descriptors from its peer: closing one that nobody wanted may

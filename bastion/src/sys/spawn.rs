@@ -9,7 +9,9 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use nix::sys::resource::Resource;
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use super::{process, pty, signals};
 
@@ -61,6 +63,26 @@ pub fn part(
     Ok(pid_of(&child))
 }
 
+/// Which of two processes this is.
+pub enum Sibling {
+    /// The one that was copied; the copy has this number.
+    Original(Pid),
+    /// The copy.
+    Copy,
+}
+
+/// Copies this process, which must have one thread. The copy is a child of this process's parent.
+pub fn sibling() -> io::Result<Sibling> {
+    let flags = libc::c_long::from(libc::CLONE_PARENT | libc::SIGCHLD);
+    // SAFETY: as fork(2): no memory is shared, and with one thread no lock is held at this moment.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    match i32::try_from(pid) {
+        Ok(0) => Ok(Sibling::Copy),
+        Ok(pid) if pid > 0 => Ok(Sibling::Original(Pid::from_raw(pid))),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Takes over the `count` descriptors that [`part`] handed to this process. To be called once,
 /// first of all.
 pub fn inherited(count: usize) -> io::Result<Vec<OwnedFd>> {
@@ -98,6 +120,28 @@ pub struct Program {
     pub stdio: [OwnedFd; 3],
     /// Whether standard input is a terminal that is to control it.
     pub terminal: bool,
+    /// What it may use up.
+    pub limits: ProgramLimits,
+}
+
+/// What a program may use up, by setrlimit(2).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct ProgramLimits {
+    /// Descriptors, unless it asks for more: programs that are not made for many go through all
+    /// that they may have.
+    pub descriptors: u64,
+    /// Processes of its account altogether, for it to start another.
+    pub processes: Option<u64>,
+}
+
+impl ProgramLimits {
+    fn take_on(self) -> io::Result<()> {
+        process::lower_descriptor_limit(self.descriptors)?;
+        match self.processes {
+            Some(processes) => process::limit(Resource::RLIMIT_NPROC, processes),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Program {
@@ -110,6 +154,7 @@ impl Program {
             folder,
             stdio,
             terminal,
+            limits,
         } = self;
         let mut arguments = arguments.into_iter();
         let mut command = Command::new(&file);
@@ -126,6 +171,8 @@ impl Program {
                 // SAFETY: standard input was set up just before, for as long as this process runs.
                 pty::become_controlling(unsafe { BorrowedFd::borrow_raw(0) })?;
             }
+            // Here, not before: a shell can always be started, and its own `kill` ends the others.
+            limits.take_on()?;
             if nix::unistd::chdir(&folder).is_err() {
                 nix::unistd::chdir("/")?;
             }

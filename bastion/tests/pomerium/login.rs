@@ -33,6 +33,22 @@ fn pomeriums_certificate_of_every_authority_and_key() {
     });
 }
 
+/// One who is refused is given a moment to close the connection, not for ever.
+#[test]
+fn who_does_not_leave_after_the_last_word_is_left() {
+    let mut server = Server::start_with("login_grace_time = \"1h\"", &[]);
+    let user = server.user_with(|spec| spec.valid_before = now() - 1);
+    run(async {
+        let mut client = Client::connect(server.address, Options::pomerium())
+            .await
+            .unwrap();
+        let refused = authenticate(&mut client, &user).await.unwrap_err();
+        assert!(refused.disconnect().is_some(), "{refused}");
+        server.event("connection_closed", |_| true);
+        drop(client);
+    });
+}
+
 /// Pomerium shows its user the description of a DISCONNECT, and nothing of a FAILURE.
 #[test]
 fn a_refused_user_reads_the_reason() {

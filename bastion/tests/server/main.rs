@@ -18,5 +18,6 @@ mod greeting;
 mod hangup;
 mod isolation;
 mod lifetime;
+mod limits;
 mod programs;
 mod terminal;

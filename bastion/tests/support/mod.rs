@@ -77,12 +77,17 @@ impl Server {
 
     /// With another login account than our own, which takes root.
     pub(crate) fn start_as_ordinary(account: &str) -> Self {
+        Self::start_as_ordinary_with(account, "")
+    }
+
+    /// As above, with these lines in its bastion.toml.
+    pub(crate) fn start_as_ordinary_with(account: &str, config: &str) -> Self {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         // The account has to reach what it must not be able to change.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let ca = new_ca(&folder);
-        Self::start_for(account, folder, ca, "", &[], &[])
+        Self::start_for(account, folder, ca, config, &[], &[])
     }
 
     /// In a folder where `ca.pub` is, and host keys may be.
@@ -221,6 +226,14 @@ impl Server {
                 .into_iter()
                 .find(|&pid| command_line(pid).contains("gate"))
         })
+    }
+
+    /// The session processes.
+    pub(crate) fn sessions(&self) -> Vec<u32> {
+        let mut all = children(self.pid());
+        // The process that they are copied from is called by another name.
+        all.retain(|&pid| status_field(pid, "Name").is_some_and(|name| name == "bastion-session"));
+        all
     }
 
     /// A user with a key and the certificate that Pomerium would mint for `claw`.

@@ -221,6 +221,16 @@ pub fn sign_with_hash_alg(key: &PrivateKeyWithHashAlg, data: &[u8]) -> ssh_key::
                 algorithm: key.algorithm(),
             });
         }
+        // ssh-key expands the key anew for each signature, and does not use
+        // the fastest arithmetic. The signature is the same (RFC 8032).
+        #[cfg(feature = "aws-lc-rs")]
+        ssh_key::private::KeypairData::Ed25519(pair) => {
+            let (seed, public) = (pair.private.as_ref(), pair.public.as_ref());
+            let key = aws_lc_rs::signature::Ed25519KeyPair::from_seed_and_public_key(seed, public)
+                .map_err(|_| ssh_key::Error::Crypto)?;
+            let signature = key.sign(data).as_ref().to_vec();
+            ssh_key::Signature::new(ssh_key::Algorithm::Ed25519, signature)?.encoded()?
+        }
         keypair => signature::Signer::try_sign(keypair, data)?.encoded()?,
     })
 }

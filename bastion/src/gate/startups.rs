@@ -1,0 +1,83 @@
+//! The connections that nobody has logged in on yet, each with a place among them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::ipc::ConnectionId;
+use crate::policy::startups::{MaxStartups, SourceNetwork, who_goes};
+
+/// All of them.
+pub(super) struct Startups {
+    limits: MaxStartups,
+    /// The most of one network.
+    per_source: Option<usize>,
+    there: Mutex<BTreeMap<ConnectionId, Startup>>,
+}
+
+struct Startup {
+    network: SourceNetwork,
+    /// To be told why, when it has to go.
+    go: oneshot::Sender<&'static str>,
+}
+
+/// A place; dropped when somebody has logged in, or the connection is over.
+pub(super) struct Place {
+    startups: Arc<Startups>,
+    id: ConnectionId,
+}
+
+/// Ready when a place has to be given up; never, once it has been dropped.
+pub(super) type HasToGo = oneshot::Receiver<&'static str>;
+
+impl Startups {
+    pub(super) fn new(limits: MaxStartups, per_source: Option<usize>) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            per_source,
+            there: Mutex::default(),
+        })
+    }
+
+    /// A place for a new connection, and for it alone: another may have to go. `None` where its
+    /// network has all it may have. `dice` is a random number below 100.
+    pub(super) fn come(
+        self: &Arc<Self>,
+        id: ConnectionId,
+        from: IpAddr,
+        dice: u8,
+    ) -> Option<(Place, HasToGo)> {
+        let network = SourceNetwork::from(from);
+        let mut there = self.lock();
+        let neighbours = || there.values().filter(|one| one.network == network).count();
+        if self.per_source.is_some_and(|most| neighbours() >= most) {
+            return None;
+        }
+        if self.limits.make_room(there.len(), dice) {
+            let longest = who_goes(there.iter().map(|(&id, one)| (id, one.network)));
+            if let Some(one) = longest.and_then(|id| there.remove(&id)) {
+                let _gone = one.go.send("made room for others that are not logged in");
+            }
+        }
+        let (go, has_to_go) = oneshot::channel();
+        there.insert(id, Startup { network, go });
+        let place = Place {
+            startups: self.clone(),
+            id,
+        };
+        Some((place, has_to_go))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Startup>> {
+        // No code that can panic runs with the lock held.
+        self.there.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.startups.lock().remove(&self.id);
+    }
+}

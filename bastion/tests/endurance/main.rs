@@ -1,0 +1,47 @@
+//! What breaks, and what goes on for long: bastion goes on, and holds no more than at the start.
+//!
+//! The figures of a long run, with an optimised build:
+//! `BASTION_ENDURANCE=full cargo test --release -p bastion --test endurance -- --nocapture load`
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails by panic has failed; clippy.toml exempts test functions only"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod faults;
+mod load;
+
+use pomerium_stand_in::client::{Client, Options};
+use support::{Server, User};
+
+/// Runs a test on a runtime.
+fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test)
+}
+
+/// Logs in as Pomerium would; every step within the support's limit.
+async fn log_in(server: &Server, user: &User) -> Client {
+    let logging_in = async {
+        let mut client = Client::connect(server.address, Options::pomerium())
+            .await
+            .unwrap();
+        let outcome = client
+            .authenticate("claw", &user.private, &user.certificate)
+            .await;
+        outcome.unwrap().success().unwrap();
+        client
+    };
+    tokio::time::timeout(support::LIMIT, logging_in)
+        .await
+        .expect("a login")
+}
