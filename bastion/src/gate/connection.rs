@@ -17,7 +17,7 @@ use super::handler::{ConnectionError, ConnectionHandler, State, now};
 use super::startups::HasToGo;
 use super::stream::{Activity, CountedStream, Traffic};
 use crate::ipc::{ConnectionId, FromGate, bounded};
-use crate::policy::lifetime::{LoggedIn, Next, Now, Seen};
+use crate::policy::lifetime::{self, LoggedIn, Next, Now, Seen};
 use crate::sys::{process, socket};
 
 /// How long a client may take to read our last words.
@@ -99,6 +99,7 @@ async fn run(
     traffic: Arc<Traffic>,
     open: &Open,
 ) -> Result<String, ConnectionError> {
+    let terms = gate.terms();
     let Newcomer {
         id,
         stream,
@@ -106,7 +107,7 @@ async fn run(
         logged_in,
         has_to_go,
     } = newcomer;
-    let too_long = has_not_logged_in(gate.limits.login_grace_time, has_to_go);
+    let too_long = has_not_logged_in(terms.limits.login_grace_time, has_to_go);
     tokio::pin!(too_long);
     let io = |error| ConnectionError::Transport(russh::Error::IO(error));
     let stream = TcpStream::from_std(stream).map_err(io)?;
@@ -118,6 +119,7 @@ async fn run(
     let let_in = logged_in.subscribe();
     let handler = ConnectionHandler {
         gate: gate.clone(),
+        terms: terms.clone(),
         id,
         peer,
         local,
@@ -132,15 +134,16 @@ async fn run(
     };
     let choose = |_, version: &[u8]| {
         tell_client.send_replace(version.to_owned());
-        gate.transports.choose(version)
+        terms.transports.choose(version)
     };
-    let starting = run_stream_for_peer(gate.transports.initial(), choose, stream, handler);
+    let starting = run_stream_for_peer(terms.transports.initial(), choose, stream, handler);
     let running = tokio::select! {
         running = starting => running?,
         why = &mut too_long => return Ok(why.to_owned()),
     };
     // `_end` ends the transport's own task when this function returns, however it returns.
-    watch_over(gate, running, open, let_in, too_long).await
+    let lifetime = &terms.limits.lifetime;
+    watch_over(gate, lifetime, running, open, let_in, too_long).await
 }
 
 /// Ready, with the reason, when somebody who has not logged in by then is to go.
@@ -155,6 +158,7 @@ async fn has_not_logged_in(grace: Duration, has_to_go: HasToGo) -> &'static str 
 /// Waits for the connection's end, or brings it about.
 async fn watch_over(
     gate: &Gate,
+    lifetime: &lifetime::Limits,
     mut running: RunningSession<ConnectionHandler>,
     open: &Open,
     mut let_in: watch::Receiver<Option<LoggedIn>>,
@@ -178,7 +182,7 @@ async fn watch_over(
     };
     let grace = tokio::select! {
         ended = &mut running => return ended.map(closed),
-        ending = lifetime_ends(gate, logged_in, open, &handle) => {
+        ending = lifetime_ends(lifetime, logged_in, open, &handle) => {
             return Ok(part_with(running, &ending).await);
         }
         grace = drain_begins(&mut draining) => grace,
@@ -201,14 +205,19 @@ async fn log_in(let_in: &mut watch::Receiver<Option<LoggedIn>>) -> Option<Logged
 }
 
 /// Ready when the configuration gives the connection no more time; says why. Warns terminals.
-async fn lifetime_ends(gate: &Gate, login: LoggedIn, open: &Open, handle: &Handle) -> String {
+async fn lifetime_ends(
+    limits: &lifetime::Limits,
+    login: LoggedIn,
+    open: &Open,
+    handle: &Handle,
+) -> String {
     let mut warned = false;
     loop {
         let clocks = Now {
             instant: std::time::Instant::now(),
             epoch: now(),
         };
-        match gate.limits.lifetime.next(login, open.seen(warned), clocks) {
+        match limits.next(login, open.seen(warned), clocks) {
             Next::Wait(None) => std::future::pending().await,
             Next::Wait(Some(time)) => sleep(time).await,
             Next::Warn(left, ending) => {

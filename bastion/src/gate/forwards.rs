@@ -12,12 +12,12 @@ use russh::{ChannelId, ChannelOpenFailure, ChannelWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::Gate;
 use super::channels::RunTerms;
 use super::connector::{Accepted, Connector};
 use super::input_queue;
 use super::pump::{Descriptor, Input, Output};
 use super::stream::{Activity, Traffic};
+use super::{Gate, Terms};
 use crate::ipc::{
     ConnectionId, Destination, ForwardFailure, FromGate, ListenAddress, ListenerNumber,
     MAX_FORWARDS,
@@ -68,6 +68,7 @@ pub(super) struct CarryTerms {
     pub(super) run: RunTerms,
     pub(super) connector: Connector,
     pub(super) gate: Arc<Gate>,
+    pub(super) of_connection: Arc<Terms>,
     pub(super) connection: ConnectionId,
 }
 
@@ -290,7 +291,7 @@ impl Forwards {
             // A connection that is gone needs no word.
             let _gone = handle.eof(id).await;
         };
-        let idle_limit = terms.gate.limits.lifetime.channel_timeout(kind);
+        let idle_limit = terms.of_connection.limits.lifetime.channel_timeout(kind);
         tokio::select! {
             () = exchange(&mut input, &socket, to_client) => {
                 let _gone = handle.close(id).await;

@@ -17,7 +17,7 @@ use super::channels::{Channel, Channels, RunTerms};
 use super::forwards::Forwards;
 use super::session::Session;
 use super::stream::Activity;
-use super::{Gate, transport};
+use super::{Gate, Terms, transport};
 use crate::ipc::{
     ConnectionId, Destination, FromGate, GrantRequest, ListenAddress, Program, PtyRequest,
     RefusalRecord, ToSession, Verdict, bounded,
@@ -48,6 +48,7 @@ pub(super) enum ConnectionError {
 /// A connection, as russh's handler.
 pub(super) struct ConnectionHandler {
     pub(super) gate: Arc<Gate>,
+    pub(super) terms: Arc<Terms>,
     pub(super) id: ConnectionId,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
@@ -80,7 +81,7 @@ impl ConnectionHandler {
     /// Whether there have been too many tries with this one.
     fn one_more_try(&mut self) -> bool {
         self.tries += 1;
-        self.tries > self.gate.limits.max_auth_tries
+        self.tries > self.terms.limits.max_auth_tries
     }
 
     /// A query whether a certificate would do. Those whose authority is trusted may sign, so that
@@ -249,7 +250,7 @@ impl ConnectionHandler {
         let mut waiting = waiting.ok_or("a program runs on this channel already")?;
         let session = self.session().ok_or("there is no session")?;
         let (pty, environment) = (waiting.pty.take(), std::mem::take(&mut waiting.environment));
-        let idle_limit = self.gate.limits.lifetime.channel_timeout(&kind(&program));
+        let idle_limit = self.terms.limits.lifetime.channel_timeout(&kind(&program));
         let started = session.start(id.into(), program, pty, environment).await?;
         let closed = self.report_closed(id);
         let terms = RunTerms {
@@ -263,7 +264,7 @@ impl ConnectionHandler {
         let chunk = transport::chunk_for(&self.client.borrow());
         RunTerms {
             handle,
-            window: self.gate.limits.window,
+            window: self.terms.limits.window,
             chunk,
             idle_limit: None,
         }
@@ -291,7 +292,7 @@ impl Handler for ConnectionHandler {
     /// As sshd, before anything is known of the user; not after a successful login, where Pomerium
     /// does not pass it on.
     async fn authentication_banner(&mut self) -> Result<Option<String>, ConnectionError> {
-        let banner = self.gate.limits.banner.as_deref();
+        let banner = self.terms.limits.banner.as_deref();
         Ok(banner.map(|text| transport::banner_for(text, &self.client.borrow())))
     }
 
@@ -337,7 +338,7 @@ impl Handler for ConnectionHandler {
         reply: ChannelOpenHandle,
         transport: &mut Transport,
     ) -> Result<(), ConnectionError> {
-        if self.channels.lock().len() >= self.gate.limits.max_sessions {
+        if self.channels.lock().len() >= self.terms.limits.max_sessions {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -41,7 +42,7 @@ pub(super) struct Sessions {
     no_new_privileges: bool,
     permit_network: bool,
     print_motd: bool,
-    lifetime: lifetime::Limits,
+    lifetime: Arc<lifetime::Limits>,
     program_limits: ProgramLimits,
     terminal_group: Option<u32>,
 }
@@ -50,6 +51,8 @@ struct Running {
     connection: ConnectionId,
     account: String,
     login: LoggedIn,
+    /// As it was when it was opened: a new configuration is for new connections.
+    lifetime: Arc<lifetime::Limits>,
     /// When its connection ended; it is to follow soon.
     over_since: Option<Instant>,
     /// When its time was found to be over.
@@ -72,13 +75,26 @@ impl Sessions {
             no_new_privileges: config.no_new_privileges,
             permit_network: config.permit_network,
             print_motd: config.print_motd,
-            lifetime: config.lifetime(),
+            lifetime: config.lifetime().into(),
             program_limits: ProgramLimits {
                 descriptors,
                 processes: config.max_processes,
             },
             terminal_group: terminal_group(),
         })
+    }
+
+    /// What sessions get that are opened from now on.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.subsystem.clone_from(&config.subsystem);
+        self.forwarding = config.forwarding_rules();
+        self.accept_env.clone_from(&config.accept_env);
+        self.environment = container_environment(config, own_environment());
+        self.no_new_privileges = config.no_new_privileges;
+        self.permit_network = config.permit_network;
+        self.print_motd = config.print_motd;
+        self.lifetime = config.lifetime().into();
+        self.program_limits.processes = config.max_processes;
     }
 
     /// Starts the session process of a connection. Returns what happened and the gate's end of
@@ -122,6 +138,7 @@ impl Sessions {
             connection,
             account: name.to_owned(),
             login,
+            lifetime: self.lifetime.clone(),
             over_since: None,
             overdue_since: None,
             link: Some(link),
@@ -184,7 +201,7 @@ impl Sessions {
     pub(super) fn end_overdue(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         for (&pid, session) in &mut self.running {
-            let last_moment = self.lifetime.last_moment(session.login, clocks());
+            let last_moment = session.lifetime.last_moment(session.login, clocks());
             if let Some((Duration::ZERO, why)) = last_moment
                 && session.over_since.is_none()
             {

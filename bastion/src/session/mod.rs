@@ -7,6 +7,8 @@
 pub mod environment;
 mod environment_file;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod motd;
 mod programs;
 mod starter;

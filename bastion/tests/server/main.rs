@@ -20,4 +20,5 @@ mod isolation;
 mod lifetime;
 mod limits;
 mod programs;
+mod reload;
 mod terminal;

@@ -8,10 +8,6 @@ s/;s\/\^rsa\/ssh-rsa\//;s\/^rsa\/rsa-sha2-512\//
 }
 /^test_one "AuthorizedPrincipalsFile/,/^    TrustedUserCAKeys/d
 /^# principals= key option/,/^# command= options/d
-# Revocation is not in bastion: certificates of Pomerium live for an hour.
-/# Revoked keys/,/verbose "\$tid: \$\{_prefix\} empty KRL"/d
-/\$\{SSHKEYGEN\} -kqf/,/^\t\tfi/d
-/# Revoked CA/,/^\tfi/d
 # A certificate without principals is refused, whoever signed it.
 s/^(test_one "empty principals"\t)success/\1failure/
 # What a key's line in authorized_keys forces is no part of a certificate.
