@@ -7,17 +7,31 @@
 #
 # The gateway's end is the container's end: the restart policy takes over. bastion's end is not:
 # it is started again, and the gateway does not notice.
+#
+# What is claw's, all of /claw, is read, run and written by claw alone, never by root.
 set -euo pipefail
+cd /
 
 # bastion is started again after these times, in seconds: the first of them when it ran for a
 # while, the next ones when it does not come to serve, the last one over and over.
 RESTART_AFTER=(0.2 0.5 1 2 5 15 30)
-RAN_FOR_A_WHILE=30
+RAN_FOR_A_WHILE=10
+# A gateway that ends this soon after its start, in seconds, does not end the container before that:
+# so long somebody can log in and mend what keeps it from running.
+TIME_TO_MEND=60
+# Processes and threads of claw, beyond which the gateway and all it starts get no more. compose.yaml
+# permits more to sessions over SSH, so that whoever comes to end a flood of them can, and more again
+# to the whole container, so that bastion can be started beside it.
+GATEWAY_PROCESSES=1000
+# And they yield to bastion, in the time that they take.
+GATEWAY_NICENESS=10
 DATA=${DATA:-/data}
 SEED=/usr/local/share/openclaw-gateway/openclaw.json
+MARK_LINES=/usr/local/share/openclaw-gateway/mark-lines.pl
 # What earlier guides shipped as a password, for everybody to read.
 PLACEHOLDERS='["configure-gateway-token", "changeme-default-token", "configure-gateway-password"]'
-AS_CLAW=(setpriv --reuid=claw --regid=claw --init-groups --inh-caps=-all --no-new-privs
+AS_NOBODY=(setpriv --reuid=nobody --regid=nogroup --clear-groups --inh-caps=-all --no-new-privs)
+AS_CLAW=(nice -n "$GATEWAY_NICENESS" prlimit "--nproc=$GATEWAY_PROCESSES" setpriv --reuid=claw --regid=claw --init-groups --inh-caps=-all --no-new-privs
     env HOME=/claw USER=claw LOGNAME=claw SHELL=/bin/bash)
 
 main() {
@@ -41,34 +55,47 @@ fail() {
 # ---- serve -----------------------------------------------------------------------------------
 
 serve() {
-    local ended status
-    gateway='' bastion='' timer='' stopping='' failures=0
+    local ended status of_gateway=0
+    gateway='' bastion='' timer='' mending='' stopping='' failures=0
     trap stop TERM INT
     # What claw says to the log is marked as such: it cannot pass for a line of bastion's.
-    exec {openclaw_log}> >(exec sed -u 's/^/openclaw: /')
+    exec {openclaw_log}> >(exec "${AS_NOBODY[@]}" perl "$MARK_LINES" openclaw)
     openclaw_marker=$!
-    "${AS_CLAW[@]}" "$0" configure || say "OpenClaw's configuration was not completed; going on with it as it is"
+    "${AS_CLAW[@]}" "$0" configure 1>&"$openclaw_log" 2>&1 {openclaw_log}>&- ||
+        say "OpenClaw's configuration was not completed; going on with it as it is"
     [[ -n $stopping ]] || start_gateway
     [[ -n $stopping ]] || start_bastion
-    status=0
-    while [[ -n $gateway ]]; do
+    while [[ -n $gateway$mending ]]; do
         ended='' status=0
         # shellcheck disable=SC2086 # those that do not run are not there
-        wait -n -p ended $gateway $bastion $timer || status=$?
+        wait -n -p ended $gateway $mending $bastion $timer || status=$?
         case ${ended:-} in
             '') ;; # a signal: `stop` has run, and `wait` has unset it
-            "$gateway") gateway='' ;;
+            "$gateway") gateway_ended "$status" && of_gateway=$status ;;
+            "$mending") mending='' ;;
             "$bastion") bastion_ended "$status" ;;
             "$timer") timer='' && start_bastion ;;
         esac
     done
-    finish "$status"
+    finish "$of_gateway"
 }
 
 start_gateway() {
     "${AS_CLAW[@]}" openclaw gateway 1>&"$openclaw_log" 2>&1 {openclaw_log}>&- &
     gateway=$!
+    gateway_started=$SECONDS
     say "the gateway runs as process $gateway"
+}
+
+gateway_ended() {
+    gateway=''
+    say "the gateway has ended with status $1"
+    [[ -z $stopping ]] || return 0
+    local left=$((gateway_started + TIME_TO_MEND - SECONDS))
+    ((left > 0)) || return 0
+    say "that was soon: the container ends in $left s, and is to be logged in to until then"
+    sleep "$left" {openclaw_log}>&- &
+    mending=$!
 }
 
 start_bastion() {
@@ -93,13 +120,12 @@ bastion_ended() {
 stop() {
     stopping=1
     local process
-    for process in $gateway $bastion; do
+    for process in $gateway $mending $bastion; do
         kill -TERM "$process" 2>/dev/null || true
     done
 }
 
 finish() {
-    say "the gateway has ended with status $1"
     [[ -z $timer ]] || kill "$timer" 2>/dev/null || true
     if [[ -n $bastion ]]; then
         kill -TERM "$bastion" 2>/dev/null || true
@@ -165,6 +191,14 @@ configure() {
         current=$(jq -ce 'objects' "$config" 2>/dev/null) ||
             fail "$config is not plain JSON: set gateway.trustedProxies and" \
                 "gateway.controlUi.allowedOrigins in it yourself"
+    fi
+    # The guide shipped this key. It makes a configuration invalid since, and one that is invalid
+    # can be changed by no command but `doctor --fix`, which changes much else.
+    if jq -e '.gateway.tailscale | objects | has("resetOnExit")' <<<"$current" >/dev/null; then
+        current=$(jq -c 'del(.gateway.tailscale.resetOnExit)' <<<"$current")
+        jq . <<<"$current" >"$config.new"
+        mv "$config.new" "$config"
+        say "openclaw.json loses gateway.tailscale.resetOnExit, which this version does not know"
     fi
     patch=$(configuration_patch "$current")
     if [[ $patch != '{}' ]]; then

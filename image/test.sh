@@ -2,14 +2,16 @@
 # Builds the images, starts the stack of compose.yaml behind the stand-in for Pomerium, and looks at
 # it from outside with the real ssh: what the README promises, and what an agent must not be able to.
 #
-#   image/test.sh                 the whole, about ten minutes on two cores; tears everything down
+#   image/test.sh                 about five minutes on two cores; tears everything down
 #
 # Where a container engine is at hand it is used; else, as root on Debian, one is unpacked and
 # started in namespaces of its own, and the base images are made from Debian's and npm's archives
 # if no registry can be reached. Nothing is installed.
 #
+#   FIGURES=1        measure too, beside the same image with openssh-server: some minutes more
 #   PREBUILT=DIR     take bastion, bastion-keygen and pomerium-stand-in from there
 #   CACHE=DIR        keep downloads there [target/image-test]
+#   BUILD_NETWORK=host  where the bridge of the engine at hand leads nowhere
 #   KEEP=1           keep the images too, for the next run
 #   REQUIRED=1       fail where it cannot run, instead of saying so
 set -euo pipefail
@@ -30,6 +32,7 @@ cd "$ROOT"
 
 OPENCLAW_VERSION=${OPENCLAW_VERSION:-$(sed -n 's/^ARG OPENCLAW_VERSION=//p' image/Dockerfile)}
 CACHE=$(realpath -m "${CACHE:-target/image-test}")
+FIGURES=${FIGURES:-}
 WORK=
 FAILED=()
 
@@ -44,7 +47,8 @@ main() {
     [[ $ENGINE = present ]] || step "engine" engine_unpack "$CACHE"
     [[ $ENGINE = present ]] || step "engine for building" engine_start "$(engine_work)" building
     step "images" images
-    figures_of_images
+    [[ -z $FIGURES ]] || step "images to compare with" images_with_sshd
+    [[ -z $FIGURES ]] || figures_of_images
     if [[ $ENGINE != present ]]; then
         engine_stop
         step "engine for running" engine_start "$(engine_work)" running
@@ -52,7 +56,7 @@ main() {
     step "keys" make_keys
     step "stack" stack_up
     checks
-    figures_of_processes
+    [[ -z $FIGURES ]] || figures_of_processes
     step "down" stack_down
     echo
     echo "image test: $((SECONDS - began)) s"
@@ -71,11 +75,15 @@ choose_engine() {
     elif why=$(engine_possible); then
         ENGINE=own
     else
-        echo "image test: SKIPPED, nothing of the image was tested: no container engine, and $why" >&2
-        [[ -z ${REQUIRED:-} ]] || exit 1
-        exit 0
+        skip "there is no container engine, and $why"
     fi
     echo "image test: with the engine that is $ENGINE"
+}
+
+skip() {
+    echo "image test: SKIPPED, nothing of the image was tested: $1" >&2
+    [[ -z ${REQUIRED:-} ]] || exit 1
+    exit 0
 }
 
 engine_work() {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bastion::config::{Config, LogFormat, Overrides};
+use bastion::config::{self, Config, LogFormat, Overrides};
 use clap::{Args, Parser, Subcommand};
 
 /// An SSH server for holders of certificates signed by the Pomerium User CA.
@@ -78,7 +78,7 @@ fn login(text: &str) -> Result<(String, String), String> {
 }
 
 impl Serve {
-    fn load(self) -> anyhow::Result<Config> {
+    fn source(self) -> config::Source {
         let Self {
             config,
             listen,
@@ -94,7 +94,10 @@ impl Serve {
             logins: login,
             log_format,
         };
-        Ok(Config::load(config.as_deref(), overrides)?)
+        config::Source {
+            file: config,
+            overrides,
+        }
     }
 }
 
@@ -121,7 +124,7 @@ fn main() -> ExitCode {
 
 fn run(CommandLine { command, serve }: CommandLine) -> anyhow::Result<()> {
     match command {
-        None => Ok(bastion::monitor::run(serve.load()?)?),
+        None => Ok(bastion::monitor::run(serve.source())?),
         Some(Command::CheckConfig(serve)) => check_config(serve),
         Some(Command::Healthcheck(whom)) => healthcheck(whom),
         Some(Command::SftpServer(options)) => Ok(bastion::sftp::run(&options)?),
@@ -129,8 +132,10 @@ fn run(CommandLine { command, serve }: CommandLine) -> anyhow::Result<()> {
 }
 
 fn check_config(serve: Serve) -> anyhow::Result<()> {
-    let config = serve.load()?;
-    bastion::monitor::check(&config)?;
+    let config = serve.source().load()?;
+    for line in bastion::monitor::check(&config)? {
+        println!("bastion: {line}");
+    }
     println!("bastion: the configuration is good");
     Ok(())
 }

@@ -31,6 +31,8 @@ mod random_login;
 mod reference;
 #[path = "certificate_rules/refusals.rs"]
 mod refusals;
+#[path = "certificate_rules/revocation.rs"]
+mod revocation;
 #[path = "certificate_rules/ssh_keygen.rs"]
 mod ssh_keygen;
 #[path = "certificate_rules/trial.rs"]

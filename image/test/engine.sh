@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # its variables are for those that source it
 # A container engine where none is installed: Debian's own, unpacked and started beside the
 # machine, not on it. Nothing is installed, and what it makes (mounts, bridges, rules, processes)
 # lives in namespaces of its own that end with it.
@@ -14,19 +14,24 @@ engine_present() {
     ENGINE_DOCKER=docker
     ENGINE_ENV=()
     ENGINE_NET=()
+    BUILD_NETWORK=${BUILD_NETWORK:-}
+    TAG=test-$$
 }
 
 engine_possible() {
     [[ $(id -u) = 0 ]] || { echo "only root can start one"; return 1; }
     local program
-    for program in apt-get dpkg-deb unshare nsenter pip; do
-        command -v "$program" >/dev/null || { echo "there is no $program"; return 1; }
+    for program in apt-get dpkg-deb unshare nsenter ip setpriv pip npm; do
+        command -v "$program" >/dev/null || { echo "there is no $program to make one with"; return 1; }
     done
 }
 
 # engine_unpack CACHE: fetches Debian's engine and the compose program, once.
 engine_unpack() {
     local cache=$1
+    # It has no bridge to the world, and no other images than ours.
+    BUILD_NETWORK=host
+    TAG='test'
     ENGINE_ROOT=$cache/engine
     if [[ ! -e $ENGINE_ROOT/complete ]]; then
         rm -rf "$cache/debs" "$ENGINE_ROOT"
@@ -79,7 +84,8 @@ engine_start() {
     DOCKER_HOST=unix://$work/docker.sock
     export DOCKER_HOST
     ENGINE_CGROUP=bastion-test-$$
-    "${ENGINE_ENV[@]}" unshare "${own_net[@]}" --mount --pid --fork --kill-child --mount-proc -- \
+    # Should we be killed, it is killed.
+    "${ENGINE_ENV[@]}" setpriv --pdeathsig KILL unshare "${own_net[@]}" --mount --pid --fork --kill-child --mount-proc -- \
         dockerd --data-root "$work/data" --exec-root "$work/exec" -p "$work/pid" -H "$DOCKER_HOST" \
         --cgroup-parent "/$ENGINE_CGROUP" "${options[@]}" >"$work/engine-$purpose.log" 2>&1 &
     ENGINE_PID=$!

@@ -37,12 +37,14 @@ figures_of_processes() {
         bash -c "$LISTENING" x 22 9 /usr/sbin/sshd -D | median)
     echo "  sshd:    $time"
 
-    section "resident memory in kB, idle and with one session (ssh … sleep)"
+    section "memory in kB, idle and with one session (ssh … sleep): resident, and without what is shared"
     local server sshd key
     sshd=$(docker_ run -d --rm --init --network "${PROJECT}_main" \
         -v "$ca:/var/lib/pomerium/pomerium_user_ca_key.pub:ro" "$(image with-sshd)" /usr/sbin/sshd -D)
     pomerium_ca
     key=$(certified figures "${CA_KEYS[@]}" --principal claw)
+    docker_ start "$(container openclaw-gateway)" >/dev/null
+    within 60 ssh_answers >/dev/null
     for server in "$(container openclaw-gateway)" "$sshd"; do
         sleep 1
         memory "$server" idle
@@ -55,9 +57,21 @@ figures_of_processes() {
     docker_ rm -f "$sshd" >/dev/null
 }
 
-# The parts of either server by name: its processes show what they are.
+# The parts of either server by name: its processes show what they are. PSS counts a page that
+# several processes share as a part for each: it adds up, which RSS does not.
 memory() {
-    docker_ exec "$1" ps axo rss=,user=,args= | awk -v when="$2" '
-        $3 ~ /^(bastion|sshd|\/usr\/sbin\/sshd)/ { total += $1; parts = parts "  " $1 " " substr($0, index($0, $3)) "\n" }
-        END { printf "  %s: %d\n%s", when, total, parts }'
+    local engine=() pid arguments
+    [[ $ENGINE = present ]] || engine=(nsenter --target "$(engine_inside)" --pid --mount)
+    docker_ top "$1" -eo pid,args | tail -n +2 | while read -r pid arguments; do
+        case $arguments in
+            bastion* | sshd* | /usr/sbin/sshd*) ;;
+            *) continue ;;
+        esac
+        "${engine[@]}" awk -v name="$arguments" '
+            $1 == "Rss:" { rss = $2 } $1 == "Pss:" { pss = $2 }
+            END { print rss, pss, name }' "/proc/$pid/smaps_rollup"
+    done | awk -v when="$2" '
+        { rss += $1; pss += $2; name = $0; sub(/^[0-9]+ [0-9]+ /, "", name)
+          parts = parts sprintf("    %6d %6d  %s\n", $1, $2, name) }
+        END { printf "  %s: RSS %d, PSS %d\n%s", when, rss, pss, parts }'
 }

@@ -2,7 +2,9 @@
 # The stack of compose.yaml in a folder of its own.
 
 PROJECT=bastion-test-$$
-SUFFIX=test-$$
+
+# The C library of the images (Debian 12): programs that were built with a newer one do not run there.
+IMAGE_LIBC=2.36
 
 programs() {
     BIN=${PREBUILT:-}
@@ -10,7 +12,13 @@ programs() {
         cargo build --release --locked -p bastion -p keys -p pomerium-stand-in
         BIN=${CARGO_TARGET_DIR:-target}/release
     fi
-    local program
+    local program libc
+    libc=$(getconf GNU_LIBC_VERSION | cut -d ' ' -f 2)
+    FROM=prebuilt CONTEXT=$WORK/context
+    if [[ $(printf '%s\n' "$libc" "$IMAGE_LIBC" | sort -V | tail -n 1) != "$IMAGE_LIBC" ]]; then
+        echo "the C library here is newer ($libc): the image's programs are built in the image"
+        FROM=builder CONTEXT=$ROOT
+    fi
     mkdir -p "$WORK/context/prebuilt" "$WORK/project"
     for program in bastion bastion-keygen pomerium-stand-in; do
         strip -o "$WORK/context/prebuilt/$program" "$BIN/$program"
@@ -24,23 +32,26 @@ programs() {
 images() {
     export DOCKER_BUILDKIT=1
     local network=() base
-    if [[ $ENGINE != present ]]; then
-        network=(--network=host)
-        for base in node:24-slim debian:bookworm-slim; do
-            docker_ image inspect "$base" >/dev/null 2>&1 || docker_ pull -q "$base" 2>/dev/null || {
-                step "base images, as no registry can be reached" base_images "$CACHE"
-                break
-            }
-        done
-    fi
+    [[ -z $BUILD_NETWORK ]] || network=("--network=$BUILD_NETWORK")
+    for base in node:24-slim debian:bookworm-slim; do
+        docker_ image inspect "$base" >/dev/null 2>&1 || docker_ pull -q "$base" 2>/dev/null || {
+            [[ $ENGINE != present ]] || skip "the engine has no $base, and cannot pull it"
+            step "base images, as no registry can be reached" base_images "$CACHE"
+            break
+        }
+    done
     local target
     for target in openclaw-gateway sandbox tools; do
         step "image $target" docker_ build -q "${network[@]}" -t "$(image "$target")" --target "$target" \
-            --build-arg BASTION_FROM=prebuilt --build-arg OPENCLAW_VERSION="$OPENCLAW_VERSION" \
-            -f "$WORK/context/image/Dockerfile" "$WORK/context"
+            --build-arg BASTION_FROM="$FROM" --build-arg OPENCLAW_VERSION="$OPENCLAW_VERSION" \
+            -f "$CONTEXT/image/Dockerfile" "$CONTEXT"
     done
+}
+
+images_with_sshd() {
+    local network=() ours
+    [[ -z $BUILD_NETWORK ]] || network=("--network=$BUILD_NETWORK")
     # Once with our packages and that one, once with those of the guide's Dockerfile.
-    local ours
     ours=$(sed -n 's/.*--no-install-recommends \(ca-certificates .*\) &&.*/\1/p' image/Dockerfile)
     step "the same with openssh-server" docker_ build -q "${network[@]}" -t "$(image with-sshd)" \
         --build-arg GATEWAY="$(image openclaw-gateway)" \
@@ -53,7 +64,7 @@ images() {
 }
 
 image() {
-    echo "bastion-test-$1:$SUFFIX"
+    echo "bastion-test-$1:$TAG"
 }
 
 remove_images() {
@@ -78,11 +89,14 @@ END
     cat >"$WORK/project/compose.override.yaml" <<END
 services:
   prepare: {image: $(image openclaw-gateway)}
-  openclaw-gateway: {image: $(image openclaw-gateway)}
+  openclaw-gateway:
+    image: $(image openclaw-gateway)
+    volumes: ["./openclaw-data/etc-bastion:/etc/bastion:ro"]
   sandbox: {image: $(image sandbox)}
   bastion-keygen: {image: $(image tools)}
   stand-in: {image: $(image tools)}
 END
+    install -D -m 644 image/bastion.toml "$WORK/project/openclaw-data/etc-bastion/bastion.toml"
     compose run --rm bastion-keygen
 }
 

@@ -77,6 +77,7 @@ async fn run(
     traffic: Arc<Traffic>,
     (channels, forwards): (Channels, Forwards),
 ) -> Result<&'static str, ConnectionError> {
+    let terms = gate.terms();
     let Newcomer {
         id,
         stream,
@@ -84,7 +85,7 @@ async fn run(
         logged_in,
         has_to_go,
     } = newcomer;
-    let too_long = has_not_logged_in(gate.limits.login_grace_time, has_to_go);
+    let too_long = has_not_logged_in(terms.limits.login_grace_time, has_to_go);
     tokio::pin!(too_long);
     let io = |error| ConnectionError::Transport(russh::Error::IO(error));
     let stream = TcpStream::from_std(stream).map_err(io)?;
@@ -96,6 +97,7 @@ async fn run(
     let let_in = logged_in.subscribe();
     let handler = ConnectionHandler {
         gate: gate.clone(),
+        terms: terms.clone(),
         id,
         peer,
         local,
@@ -109,9 +111,9 @@ async fn run(
     };
     let choose = |_, version: &[u8]| {
         tell_client.send_replace(version.to_owned());
-        gate.transports.choose(version)
+        terms.transports.choose(version)
     };
-    let starting = run_stream_for_peer(gate.transports.initial(), choose, stream, handler);
+    let starting = run_stream_for_peer(terms.transports.initial(), choose, stream, handler);
     let running = tokio::select! {
         running = starting => running?,
         why = &mut too_long => return Ok(why),

@@ -77,14 +77,36 @@ pub enum GateError {
 
 /// What all connections share.
 struct Gate {
-    limits: Limits,
-    transports: Transports,
+    terms: RwLock<Arc<Terms>>,
     rules: RwLock<Arc<Rules>>,
     monitor: Monitor,
     draining: watch::Receiver<Option<Duration>>,
 }
 
+/// What a connection is held to from its beginning to its end.
+struct Terms {
+    limits: Limits,
+    transports: Transports,
+}
+
 impl Gate {
+    /// Those of a connection that begins now.
+    fn terms(&self) -> Arc<Terms> {
+        self.terms
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    fn replace_limits(&self, limits: Limits) {
+        let transports = self.terms().transports.with_limits(&limits);
+        *self
+            .terms
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) =
+            Arc::new(Terms { limits, transports });
+    }
+
     fn rules(&self) -> Arc<Rules> {
         // A panic while the lock was held left a whole value: it is only ever replaced.
         self.rules
@@ -137,9 +159,9 @@ pub fn run() -> Result<(), GateError> {
         let (drain, draining) = watch::channel(None);
         let (monitor, messages) = Monitor::start(link)?;
         let rules = RwLock::new(Arc::new(rules));
+        let terms = RwLock::new(Arc::new(Terms { limits, transports }));
         let gate = Arc::new(Gate {
-            limits,
-            transports,
+            terms,
             rules,
             monitor,
             draining,
@@ -175,6 +197,7 @@ async fn hear(
     while let Some(order) = messages.recv().await {
         match order {
             monitor::Order::Rules(rules) => gate.replace_rules(*rules),
+            monitor::Order::Limits(limits) => gate.replace_limits(limits),
             // The kernel can hold a thread up in the name of an account, such as by a descriptor
             // that takes its time to be closed. The monitor replaces a gate that does not answer.
             monitor::Order::SayAlive => {

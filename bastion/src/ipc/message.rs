@@ -204,6 +204,8 @@ pub enum ToGate {
     Setup(Box<GateSetup>),
     /// Who may log in has changed.
     Rules(Box<Rules>),
+    /// The limits of connections from now on.
+    Limits(Limits),
     /// The answer to [`FromGate::Grant`].
     Verdict {
         /// The connection.

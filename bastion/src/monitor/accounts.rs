@@ -125,6 +125,8 @@ impl Accounts {
             Capability::CAP_SETUID,
             Capability::CAP_SETGID,
             Capability::CAP_KILL,
+            // For the gate's empty root, wherever new privileges are forbidden to us.
+            Capability::CAP_SYS_CHROOT,
         ]
         .into();
         for set in [CapSet::Effective, CapSet::Permitted] {

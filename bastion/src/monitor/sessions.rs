@@ -73,6 +73,17 @@ impl Sessions {
         })
     }
 
+    /// What sessions get that are opened from now on.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.subsystem.clone_from(&config.subsystem);
+        self.forwarding = config.forwarding_rules();
+        self.accept_env.clone_from(&config.accept_env);
+        self.environment = container_environment(config, own_environment());
+        self.no_new_privileges = config.no_new_privileges;
+        self.permit_network = config.permit_network;
+        self.program_limits.processes = config.max_processes;
+    }
+
     /// Starts the session process of a connection. Returns what happened and the gate's end of
     /// the socket between the two.
     pub(super) fn open(

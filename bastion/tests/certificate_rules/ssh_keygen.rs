@@ -72,7 +72,7 @@ pub(crate) fn accepts_source_addresses(ca: &KeyPair, user: &KeyPair, list: &str)
     run(folder.path(), &arguments).status.success()
 }
 
-fn run(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Output {
     Command::new("ssh-keygen")
         .args(arguments)
         .current_dir(folder)
@@ -81,7 +81,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
         .expect("ssh-keygen is part of openssh-client")
 }
 
-fn must(output: Output) -> String {
+pub(crate) fn must(output: Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ssh-keygen: {errors}");
     String::from_utf8(output.stdout).unwrap()

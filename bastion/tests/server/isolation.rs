@@ -84,8 +84,8 @@ fn each_part_has_the_identity_it_should() {
         assert_eq!(groups, wanted);
         assert_eq!(capabilities(pid), [0; 3]);
     }
-    // SETGID, SETUID and KILL: bits 6, 7 and 5.
-    assert_eq!(capabilities(server.pid())[..2], [0b1110_0000; 2]);
+    // SETGID, SETUID, KILL and SYS_CHROOT: bits 6, 7, 5 and 18.
+    assert_eq!(capabilities(server.pid())[..2], [1 << 18 | 0b1110_0000; 2]);
     ssh.kill().unwrap();
     ssh.wait().unwrap();
 }

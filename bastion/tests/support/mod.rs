@@ -123,6 +123,10 @@ impl Server {
         }
         let file = folder.path().join("bastion.toml");
         fs::write(&file, format!("permit_root_login = true\n{config}\n")).unwrap();
+        // Whatever the umask is: files that others can write are not relied on.
+        for file in [&file, &folder.path().join("ca.pub")] {
+            fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        }
         let mut child = Command::new(env!("CARGO_BIN_EXE_bastion"))
             .arg("--config")
             .arg(&file)
