@@ -34,7 +34,10 @@ static SETUP: LazyLock<SessionSetup> = LazyLock::new(|| {
         terminal_group: None,
         no_new_privileges: false,
         permit_network: true,
-        program_limits: ProgramLimits { descriptors: 1024, processes: None },
+        program_limits: ProgramLimits {
+            descriptors: 1024,
+            processes: None,
+        },
     }
 });
 const OURS: [&[u8]; 8] = [
