@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
 use bastion::policy::{
-    AuthRequest, Logins, PublicKey, Rules, SecurityKeyFlags, TrustedUserCaKeys, UserCertificate,
-    authorize,
+    AuthRequest, Logins, PublicKey, Revocations, Rules, SecurityKeyFlags, TrustedUserCaKeys,
+    UserCertificate, authorize,
 };
 use bastion_fuzz::naive::{self, Grant};
 use libfuzzer_sys::fuzz_target;
@@ -22,6 +22,7 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
     let line = CA.public_key().to_openssh().expect("a public key");
     Rules {
         trusted_user_ca_keys: TrustedUserCaKeys::parse(&line, "fuzz").expect("a CA key"),
+        revocations: Revocations::default(),
         logins: Logins::from_iter(LOGINS.map(|name| (name, "claw"))),
         permit_pty: true,
         permit_port_forwarding: true,

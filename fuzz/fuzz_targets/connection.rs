@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bastion::gate::fuzzing::LoneGate;
 use bastion::ipc::HostKey;
-use bastion::policy::{Logins, Rules, TrustedUserCaKeys};
+use bastion::policy::{Logins, Revocations, Rules, TrustedUserCaKeys};
 use bastion_fuzz::Pieces;
 use keys::certificate::sign;
 use keys::pomerium::pomerium_spec;
@@ -52,6 +52,7 @@ fn start() -> (Runtime, LoneGate) {
     let line = key(7).public_key().to_openssh().expect("a public key");
     let rules = Rules {
         trusted_user_ca_keys: TrustedUserCaKeys::parse(&line, "fuzz").expect("a CA key"),
+        revocations: Revocations::default(),
         logins: Logins::from_iter([("claw", "claw")]),
         permit_pty: true,
         permit_port_forwarding: true,
