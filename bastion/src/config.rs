@@ -16,9 +16,13 @@ use crate::ipc::{Limits, SessionTerms};
 use crate::policy::forwarding::{EndpointPattern, ForwardingRules, GatewayPorts};
 use crate::policy::startups::MaxStartups;
 use crate::sftp;
+use crate::sys::files::{self, FileError};
 
 /// Read when `--config` is not given, if it is there.
 pub const DEFAULT_FILE: &str = "/etc/bastion/bastion.toml";
+
+/// The largest file that is read, in bytes.
+pub const MAX_LENGTH: u64 = 1024 * 1024;
 
 /// The configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,6 +32,9 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// A file of public keys, one a line: who may sign certificates.
     pub trusted_user_ca_keys: PathBuf,
+    /// A key revocation list (`ssh-keygen -k`) or a file of public keys, one a line: what no longer
+    /// counts. None: nothing is revoked.
+    pub revoked_keys: Option<PathBuf>,
     /// The folder of the host keys.
     pub state_dir: PathBuf,
     /// Login names and the accounts that they stand for.
@@ -130,6 +137,27 @@ pub enum Sandbox {
     Required,
 }
 
+/// Where the configuration comes from, each time that it is read.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// Must be there if it is named; if not, the default one is read if it is there.
+    pub file: Option<PathBuf>,
+    /// What wins over it.
+    pub overrides: Overrides,
+}
+
+impl Source {
+    /// The file, whether it is there or not.
+    pub fn path(&self) -> &Path {
+        self.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE))
+    }
+
+    /// The configuration as it is now.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(self.file.as_deref(), self.overrides.clone())
+    }
+}
+
 /// What the command line says; it wins over the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
@@ -149,13 +177,11 @@ pub struct Overrides {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {source}", file.display())]
-    Unreadable {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error("cannot read the configuration {0}")]
+    Unreadable(#[from] FileError),
+    /// The file is not text.
+    #[error("the configuration {} is not UTF-8; write it anew", .0.display())]
+    NotUtf8(PathBuf),
     /// The file is not what it should be.
     #[error("{}: {source}", file.display())]
     Malformed {
@@ -183,6 +209,7 @@ impl Default for Config {
         Self {
             listen: vec![SocketAddr::from(([0, 0, 0, 0], 22))],
             trusted_user_ca_keys: "/var/lib/pomerium/pomerium_user_ca_key.pub".into(),
+            revoked_keys: None,
             state_dir: "/var/lib/bastion".into(),
             logins: BTreeMap::from([("claw".into(), "claw".into())]),
             permit_root_login: false,
@@ -248,10 +275,8 @@ impl Config {
     }
 
     fn read(file: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable {
-            file: file.into(),
-            source,
-        })?;
+        let bytes = files::read_relied_on(file, MAX_LENGTH)?;
+        let text = String::from_utf8(bytes).map_err(|_| ConfigError::NotUtf8(file.into()))?;
         Self::parse(&text).map_err(|source| ConfigError::Malformed {
             file: file.into(),
             source: Box::new(source),
@@ -359,6 +384,30 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Takes from the configuration in force what was settled when bastion started: the sockets, the
+    /// host keys, the gate's account and its fence. Names what would have been otherwise.
+    pub fn keep_what_needs_restart(&mut self, in_force: &Self) -> Vec<&'static str> {
+        let Self {
+            listen,
+            state_dir,
+            gate_user,
+            sandbox,
+            ..
+        } = in_force;
+        let changed = [
+            ("listen", self.listen != *listen),
+            ("state_dir", self.state_dir != *state_dir),
+            ("gate_user", self.gate_user != *gate_user),
+            ("sandbox", self.sandbox != *sandbox),
+        ];
+        self.listen.clone_from(listen);
+        self.state_dir.clone_from(state_dir);
+        self.gate_user.clone_from(gate_user);
+        self.sandbox = *sandbox;
+        let changed = changed.into_iter().filter(|(_, changed)| *changed);
+        changed.map(|(key, _)| key).collect()
     }
 
     /// What sessions may have at most.

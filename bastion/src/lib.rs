@@ -9,7 +9,7 @@
 //! | [`gate`] | the gate, unprivileged and fenced in | TCP, SSH, authentication, channels |
 //! | [`policy`] | gate and monitor | who may log in, and to what: pure |
 //! | [`monitor`] | the monitor, trusted | decides again, starts the others, writes the log |
-//! | [`session`] | one for each connection, as the account | programs, terminals, environment |
+//! | [`session`] | one for each connection, as the account | programs, terminals, environment, what is forwarded |
 //! | [`sftp`] | a program of a session | file transfer |
 //! | [`ipc`] | | what the parts say to each other |
 //! | [`healthcheck`] | | asks a running server whether it is well |

@@ -1,11 +1,12 @@
 //! The command line of bastion. It serves unless told otherwise.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bastion::config::{Config, LogFormat, Overrides};
+use bastion::config::{self, Config, LogFormat, Overrides};
 use clap::{Args, Parser, Subcommand};
 
 /// An SSH server for holders of certificates signed by the Pomerium User CA.
@@ -24,10 +25,6 @@ enum Command {
     CheckConfig(Serve),
     /// Ask the running server, and another service if given, whether they are well.
     Healthcheck(Healthcheck),
-    #[command(hide = true)]
-    Gate,
-    #[command(hide = true)]
-    Session,
     #[command(hide = true)]
     SftpServer(bastion::sftp::Options),
 }
@@ -81,7 +78,7 @@ fn login(text: &str) -> Result<(String, String), String> {
 }
 
 impl Serve {
-    fn load(self) -> anyhow::Result<Config> {
+    fn source(self) -> config::Source {
         let Self {
             config,
             listen,
@@ -97,21 +94,24 @@ impl Serve {
             logins: login,
             log_format,
         };
-        Ok(Config::load(config.as_deref(), overrides)?)
+        config::Source {
+            file: config,
+            overrides,
+        }
     }
 }
 
 fn main() -> ExitCode {
-    let CommandLine { command, serve } = CommandLine::parse();
-    let outcome = match command {
-        None => serve
-            .load()
-            .and_then(|config| Ok(bastion::monitor::run(config)?)),
-        Some(Command::CheckConfig(serve)) => check_config(serve),
-        Some(Command::Healthcheck(whom)) => healthcheck(whom),
-        Some(Command::Gate) => bastion::gate::run().map_err(Into::into),
-        Some(Command::Session) => bastion::session::run().map_err(Into::into),
-        Some(Command::SftpServer(options)) => bastion::sftp::run(&options).map_err(Into::into),
+    // The parts that the monitor starts have no options: there is nothing to parse, and a session
+    // keeps the memory that its start took for as long as it lives.
+    let outcome = match std::env::args_os()
+        .nth(1)
+        .as_deref()
+        .map(OsStr::as_encoded_bytes)
+    {
+        Some(b"gate") => bastion::gate::run().map_err(Into::into),
+        Some(b"session") => bastion::session::run().map_err(Into::into),
+        _ => run(CommandLine::parse()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -122,9 +122,20 @@ fn main() -> ExitCode {
     }
 }
 
+fn run(CommandLine { command, serve }: CommandLine) -> anyhow::Result<()> {
+    match command {
+        None => Ok(bastion::monitor::run(serve.source())?),
+        Some(Command::CheckConfig(serve)) => check_config(serve),
+        Some(Command::Healthcheck(whom)) => healthcheck(whom),
+        Some(Command::SftpServer(options)) => Ok(bastion::sftp::run(&options)?),
+    }
+}
+
 fn check_config(serve: Serve) -> anyhow::Result<()> {
-    let config = serve.load()?;
-    bastion::monitor::check(&config)?;
+    let config = serve.source().load()?;
+    for line in bastion::monitor::check(&config)? {
+        println!("bastion: {line}");
+    }
     println!("bastion: the configuration is good");
     Ok(())
 }

@@ -11,6 +11,8 @@
     reason = "a test that fails by panic has failed; clippy.toml exempts test functions only"
 )]
 
+#[path = "certificate_rules/corpus.rs"]
+mod corpus;
 #[path = "certificate_rules/damage.rs"]
 mod damage;
 #[path = "certificate_rules/key_pair.rs"]
@@ -29,6 +31,8 @@ mod random_login;
 mod reference;
 #[path = "certificate_rules/refusals.rs"]
 mod refusals;
+#[path = "certificate_rules/revocation.rs"]
+mod revocation;
 #[path = "certificate_rules/ssh_keygen.rs"]
 mod ssh_keygen;
 #[path = "certificate_rules/trial.rs"]

@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bastion::config::{Config, Overrides};
+use bastion::config::{Overrides, Source};
 use bastion::ipc::{
     ConnectionId, FromGate, FromSession, GrantRequest, Link, LinkError, Program, PtyRequest,
     ToGate, ToSession, Verdict,
@@ -109,8 +109,11 @@ fn monitor(folder: &str) {
         format!("permit_root_login = true\nlogins = {{ claw = \"{own}\" }}"),
     )
     .unwrap();
-    let config = Config::load(Some(file.as_ref()), overrides).unwrap();
-    bastion::monitor::run(config).unwrap();
+    let source = Source {
+        file: Some(file.into()),
+        overrides,
+    };
+    bastion::monitor::run(source).unwrap();
 }
 
 /// The hostile gate. What it finds out it says at its standard error, which the monitor logs.

@@ -9,8 +9,8 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bastion::policy::{
-    AuthRequest, LoginRequest, Logins, Proof, Rules, TrustedUserCaKeys, UserCertificate, authorize,
-    decide,
+    AuthRequest, LoginRequest, Logins, Proof, Revocations, Rules, TrustedUserCaKeys,
+    UserCertificate, authorize, decide,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use keys::certificate;
@@ -60,6 +60,7 @@ impl Login {
         let line = openssh::public_key_line(ca.public_key()).expect("a line");
         let rules = Rules {
             trusted_user_ca_keys: TrustedUserCaKeys::parse(&line, "ca").expect("a CA's key"),
+            revocations: Revocations::None,
             logins: Logins::from_iter([("claw", "claw")]),
             permit_pty: true,
             permit_port_forwarding: true,

@@ -17,10 +17,12 @@ use super::handler::{ConnectionError, ConnectionHandler, State};
 use super::startups::HasToGo;
 use super::stream::{CountedStream, Traffic};
 use crate::ipc::{ConnectionId, FromGate, bounded};
-use crate::sys::socket;
+use crate::sys::{process, socket};
 
 /// How long a client may take to read our last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// After so many bytes a connection leaves memory behind that is worth giving back.
+const LARGE: u64 = 16 << 20;
 
 /// A connection that was accepted.
 pub(super) struct Newcomer {
@@ -56,6 +58,9 @@ pub(super) async fn serve(gate: Arc<Gate>, newcomer: Newcomer) {
         gate.monitor.tell(closed).await;
     }
     let (received, sent) = (traffic.received(), traffic.sent());
+    if received.saturating_add(sent) > LARGE {
+        process::trim_memory();
+    }
     gate.monitor
         .tell(FromGate::Closed {
             connection: id,
@@ -72,6 +77,7 @@ async fn run(
     traffic: Arc<Traffic>,
     (channels, forwards): (Channels, Forwards),
 ) -> Result<&'static str, ConnectionError> {
+    let terms = gate.terms();
     let Newcomer {
         id,
         stream,
@@ -79,7 +85,7 @@ async fn run(
         logged_in,
         has_to_go,
     } = newcomer;
-    let too_long = has_not_logged_in(gate.limits.login_grace_time, has_to_go);
+    let too_long = has_not_logged_in(terms.limits.login_grace_time, has_to_go);
     tokio::pin!(too_long);
     let io = |error| ConnectionError::Transport(russh::Error::IO(error));
     let stream = TcpStream::from_std(stream).map_err(io)?;
@@ -91,6 +97,7 @@ async fn run(
     let let_in = logged_in.subscribe();
     let handler = ConnectionHandler {
         gate: gate.clone(),
+        terms: terms.clone(),
         id,
         peer,
         local,
@@ -104,9 +111,9 @@ async fn run(
     };
     let choose = |_, version: &[u8]| {
         tell_client.send_replace(version.to_owned());
-        gate.transports.choose(version)
+        terms.transports.choose(version)
     };
-    let starting = run_stream_for_peer(gate.transports.initial(), choose, stream, handler);
+    let starting = run_stream_for_peer(terms.transports.initial(), choose, stream, handler);
     let running = tokio::select! {
         running = starting => running?,
         why = &mut too_long => return Ok(why),

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::channels::{Channel, Channels, RunTerms};
 use super::forwards::Forwards;
 use super::session::Session;
-use super::{Gate, transport};
+use super::{Gate, Terms, transport};
 use crate::ipc::{
     ConnectionId, Destination, FromGate, GrantRequest, ListenAddress, Program, PtyRequest,
     RefusalRecord, ToSession, Verdict, bounded,
@@ -45,6 +45,7 @@ pub(super) enum ConnectionError {
 /// A connection, as russh's handler.
 pub(super) struct ConnectionHandler {
     pub(super) gate: Arc<Gate>,
+    pub(super) terms: Arc<Terms>,
     pub(super) id: ConnectionId,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
@@ -76,7 +77,7 @@ impl ConnectionHandler {
     /// Whether there have been too many tries with this one.
     fn one_more_try(&mut self) -> bool {
         self.tries += 1;
-        self.tries > self.gate.limits.max_auth_tries
+        self.tries > self.terms.limits.max_auth_tries
     }
 
     /// A query whether a certificate would do. Those whose authority is trusted may sign, so that
@@ -251,7 +252,7 @@ impl ConnectionHandler {
         let chunk = transport::chunk_for(&self.client.borrow());
         RunTerms {
             handle,
-            window: self.gate.limits.window,
+            window: self.terms.limits.window,
             chunk,
         }
     }
@@ -317,7 +318,7 @@ impl Handler for ConnectionHandler {
         reply: ChannelOpenHandle,
         transport: &mut Transport,
     ) -> Result<(), ConnectionError> {
-        if self.channels.lock().len() >= self.gate.limits.max_sessions {
+        if self.channels.lock().len() >= self.terms.limits.max_sessions {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::connection::Newcomer;
@@ -18,6 +18,9 @@ use crate::ipc::ConnectionId;
 
 /// After an error that will not go by itself (EMFILE, ENOMEM), before trying again.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// More than there are descriptors: the limits, which can change, are looked at for each connection.
+const PLACES: u32 = u32::MAX >> 1;
 
 /// Serves all listening sockets until the monitor says to drain, and the open connections until
 /// they have ended.
@@ -34,11 +37,8 @@ pub(super) async fn serve(
     let shared = Arc::new(Shared {
         shards,
         next: AtomicU64::new(first.0),
-        startups: Startups::new(
-            gate.limits.max_startups,
-            gate.limits.per_source_max_startups,
-        ),
-        connections: Arc::new(Semaphore::new(gate.limits.max_connections)),
+        startups: Arc::default(),
+        connections: Arc::new(Semaphore::new(PLACES as usize)),
     });
     let mut accepting = JoinSet::new();
     for listener in listeners {
@@ -47,8 +47,7 @@ pub(super) async fn serve(
     }
     while accepting.join_next().await.is_some() {}
     // Every connection holds one permit until it has ended; each ends itself after the grace time.
-    let all = u32::try_from(gate.limits.max_connections).unwrap_or(u32::MAX);
-    let _never_closed = shared.connections.acquire_many(all).await;
+    let _never_closed = shared.connections.acquire_many(PLACES).await;
     Ok(())
 }
 
@@ -78,13 +77,14 @@ async fn accept(gate: Arc<Gate>, listener: TcpListener, shared: Arc<Shared>) {
 
 /// Starts to serve a connection, if there is room for it; else it is closed.
 fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr) {
-    let Ok(room) = shared.connections.clone().try_acquire_owned() else {
+    let terms = gate.terms();
+    let Some(room) = take_place(&shared.connections, terms.limits.max_connections) else {
         return;
     };
     let id = ConnectionId(shared.next.fetch_add(1, Ordering::Relaxed));
     let startup = shared
         .startups
-        .come(id, peer.ip(), rand::random_range(0..100));
+        .come(&terms.limits, id, peer.ip(), rand::random_range(0..100));
     let (Some((startup, has_to_go)), Some(place)) = (startup, shared.shards.place()) else {
         return;
     };
@@ -106,6 +106,13 @@ fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr)
         let _panicked = serving.await;
         drop(room);
     });
+}
+
+/// A place, if fewer than `limit` are taken. The limit may have been another when they were.
+fn take_place(places: &Arc<Semaphore>, limit: usize) -> Option<OwnedSemaphorePermit> {
+    let taken = (PLACES as usize).saturating_sub(places.available_permits());
+    let place = (taken < limit).then(|| places.clone().try_acquire_owned());
+    place?.ok()
 }
 
 fn is_of_one_connection(error: &std::io::Error) -> bool {

@@ -12,18 +12,22 @@ mod connection;
 mod connector;
 mod forwarding;
 mod forwards;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handler;
 mod input_queue;
 mod link;
 mod listener;
 mod monitor;
 mod pump;
+mod read_ahead;
 mod session;
 mod shards;
 mod startups;
 mod stream;
 mod transport;
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -37,11 +41,14 @@ use crate::policy::Rules;
 use crate::sys::sandbox::{self, SandboxError};
 use crate::sys::{process, spawn};
 use monitor::Monitor;
-use shards::Shards;
+use shards::{Pulse, Shards};
 use transport::Transports;
 
 /// How long the monitor may take to say what there is to serve.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What a thread keeps of memory that was freed: about a window's worth of packets and a buffer of
+/// each kind. A connection that moved many bytes gives it back at its end.
+const KEPT_MEMORY: i32 = 4 << 20;
 
 /// Why the gate cannot serve (any more).
 #[derive(Debug, Error)]
@@ -70,14 +77,36 @@ pub enum GateError {
 
 /// What all connections share.
 struct Gate {
-    limits: Limits,
-    transports: Transports,
+    terms: RwLock<Arc<Terms>>,
     rules: RwLock<Arc<Rules>>,
     monitor: Monitor,
     draining: watch::Receiver<Option<Duration>>,
 }
 
+/// What a connection is held to from its beginning to its end.
+struct Terms {
+    limits: Limits,
+    transports: Transports,
+}
+
 impl Gate {
+    /// Those of a connection that begins now.
+    fn terms(&self) -> Arc<Terms> {
+        self.terms
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    fn replace_limits(&self, limits: Limits) {
+        let transports = self.terms().transports.with_limits(&limits);
+        *self
+            .terms
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) =
+            Arc::new(Terms { limits, transports });
+    }
+
     fn rules(&self) -> Arc<Rules> {
         // A panic while the lock was held left a whole value: it is only ever replaced.
         self.rules
@@ -100,6 +129,7 @@ pub fn run() -> Result<(), GateError> {
     process::set_name(c"bastion-gate");
     let mut inherited = spawn::inherited(1).map_err(system("the link"))?.into_iter();
     let link = inherited.next().ok_or(GateError::NoSetup)?;
+    process::keep_freed_memory(KEPT_MEMORY);
     process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
     let link = Link::<FromGate, ToGate>::new(link);
     let (setup, listeners) = receive_setup(&link)?;
@@ -113,8 +143,10 @@ pub fn run() -> Result<(), GateError> {
     } = setup;
     let transports = Transports::new(&host_keys, &limits)?;
     drop(host_keys);
-    // Before the fence: it reads files to find out.
+    // Before the fence: both look at files.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    russh::kex::prepare_random()
+        .map_err(|error| system("draw random numbers")(io::Error::other(error)))?;
     let fence = sandbox::enter(account.as_ref(), &root)?;
     let shards = Shards::start(processors).map_err(system("start threads"))?;
     // Accepts connections and hears the monitor; the connections are served by the shards.
@@ -127,15 +159,15 @@ pub fn run() -> Result<(), GateError> {
         let (drain, draining) = watch::channel(None);
         let (monitor, messages) = Monitor::start(link)?;
         let rules = RwLock::new(Arc::new(rules));
+        let terms = RwLock::new(Arc::new(Terms { limits, transports }));
         let gate = Arc::new(Gate {
-            limits,
-            transports,
+            terms,
             rules,
             monitor,
             draining,
         });
         gate.monitor.tell(FromGate::Ready(fence)).await;
-        let hearing = tokio::spawn(hear(gate.clone(), messages, drain));
+        let hearing = tokio::spawn(hear(gate.clone(), messages, drain, shards.pulse()));
         listener::serve(&gate, shards, listeners, first_connection).await?;
         hearing.abort();
         Ok(())
@@ -160,11 +192,21 @@ async fn hear(
     gate: Arc<Gate>,
     mut messages: tokio::sync::mpsc::Receiver<monitor::Order>,
     drain: watch::Sender<Option<Duration>>,
+    pulse: Pulse,
 ) {
     while let Some(order) = messages.recv().await {
         match order {
             monitor::Order::Rules(rules) => gate.replace_rules(*rules),
-            monitor::Order::SayAlive => gate.monitor.tell(FromGate::Alive).await,
+            monitor::Order::Limits(limits) => gate.replace_limits(limits),
+            // The kernel can hold a thread up in the name of an account, such as by a descriptor
+            // that takes its time to be closed. The monitor replaces a gate that does not answer.
+            monitor::Order::SayAlive => {
+                let (gate, pulse) = (gate.clone(), pulse.clone());
+                tokio::spawn(async move {
+                    pulse.felt().await;
+                    gate.monitor.tell(FromGate::Alive).await;
+                });
+            }
             monitor::Order::Drain(grace) => {
                 drain.send_replace(Some(grace));
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::link::AsyncLink;
-use crate::ipc::{ConnectionId, FromGate, GrantRequest, Link, LinkError, ToGate, Verdict};
+use crate::ipc::{ConnectionId, FromGate, GrantRequest, Limits, Link, LinkError, ToGate, Verdict};
 use crate::policy::Rules;
 
 /// How long the monitor may take to answer.
@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) enum Order {
     /// Who may log in has changed.
     Rules(Box<Rules>),
+    /// The limits have changed.
+    Limits(Limits),
     /// Say that the gate lives.
     SayAlive,
     /// End within this time.
@@ -104,6 +106,12 @@ async fn listen(
             ToGate::Setup(_) => continue,
             ToGate::Rules(rules) => {
                 if orders.send(Order::Rules(rules)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            ToGate::Limits(limits) => {
+                if orders.send(Order::Limits(limits)).await.is_err() {
                     return;
                 }
                 continue;

@@ -40,6 +40,11 @@ impl Shards {
             .map(Self)
     }
 
+    /// What it takes to find out whether every thread does its work.
+    pub(super) fn pulse(&self) -> Pulse {
+        Pulse(self.0.iter().map(|shard| shard.runtime.clone()).collect())
+    }
+
     /// A place on the thread with the fewest connections; `None` where there are no threads.
     pub(super) fn place(&self) -> Option<Place> {
         let quietest = self
@@ -51,6 +56,20 @@ impl Shards {
             runtime: quietest.runtime.clone(),
             connections: quietest.connections.clone(),
         })
+    }
+}
+
+/// All threads, to be asked for a sign of life.
+#[derive(Clone)]
+pub(super) struct Pulse(Vec<Handle>);
+
+impl Pulse {
+    /// Ready when every thread has given one: never, while one of them is held up.
+    pub(super) async fn felt(self) {
+        for runtime in self.0 {
+            // A task without content cannot fail.
+            let _beat = runtime.spawn(async {}).await;
+        }
     }
 }
 

@@ -6,14 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::ipc::ConnectionId;
-use crate::policy::startups::{MaxStartups, SourceNetwork, who_goes};
+use crate::ipc::{ConnectionId, Limits};
+use crate::policy::startups::{SourceNetwork, who_goes};
 
 /// All of them.
+#[derive(Default)]
 pub(super) struct Startups {
-    limits: MaxStartups,
-    /// The most of one network.
-    per_source: Option<usize>,
     there: Mutex<BTreeMap<ConnectionId, Startup>>,
 }
 
@@ -33,18 +31,11 @@ pub(super) struct Place {
 pub(super) type HasToGo = oneshot::Receiver<&'static str>;
 
 impl Startups {
-    pub(super) fn new(limits: MaxStartups, per_source: Option<usize>) -> Arc<Self> {
-        Arc::new(Self {
-            limits,
-            per_source,
-            there: Mutex::default(),
-        })
-    }
-
     /// A place for a new connection, and for it alone: another may have to go. `None` where its
     /// network has all it may have. `dice` is a random number below 100.
     pub(super) fn come(
         self: &Arc<Self>,
+        limits: &Limits,
         id: ConnectionId,
         from: IpAddr,
         dice: u8,
@@ -52,10 +43,11 @@ impl Startups {
         let network = SourceNetwork::from(from);
         let mut there = self.lock();
         let neighbours = || there.values().filter(|one| one.network == network).count();
-        if self.per_source.is_some_and(|most| neighbours() >= most) {
+        let per_source = limits.per_source_max_startups;
+        if per_source.is_some_and(|most| neighbours() >= most) {
             return None;
         }
-        if self.limits.make_room(there.len(), dice) {
+        if limits.max_startups.make_room(there.len(), dice) {
             let longest = who_goes(there.iter().map(|(&id, one)| (id, one.network)));
             if let Some(one) = longest.and_then(|id| there.remove(&id)) {
                 let _gone = one.go.send("made room for others that are not logged in");

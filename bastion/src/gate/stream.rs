@@ -7,16 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
+use super::read_ahead::ReadAhead;
 use crate::ipc::{ChannelNumber, ConnectionId, FromGate};
-
-/// Read ahead from the network: a few packets of the usual size, so that not every one takes a
-/// system call. Memory that an idle connection never writes to is not there.
-const READ_AHEAD: usize = 120 * 1024;
 
 /// How long a client may take to close its side once we have closed ours. A stream that is dropped
 /// with something unread is reset, and the client may never see what was said last.
@@ -71,7 +68,8 @@ pub(super) struct StreamEnd(
 
 /// The stream that russh reads and writes.
 pub(super) struct CountedStream {
-    inner: BufReader<TcpStream>,
+    inner: TcpStream,
+    ahead: ReadAhead,
     traffic: Arc<Traffic>,
     /// None once it has been dropped.
     end: Option<oneshot::Receiver<()>>,
@@ -82,10 +80,10 @@ pub(super) struct CountedStream {
 impl CountedStream {
     pub(super) fn new(stream: TcpStream, traffic: Arc<Traffic>) -> (Self, StreamEnd) {
         let (sender, end) = oneshot::channel();
-        let inner = BufReader::with_capacity(READ_AHEAD, stream);
         (
             Self {
-                inner,
+                inner: stream,
+                ahead: ReadAhead::new(),
                 traffic,
                 end: Some(end),
                 closing: None,
@@ -119,11 +117,14 @@ impl AsyncRead for CountedStream {
         {
             return Poll::Ready(Ok(()));
         }
-        let available = std::task::ready!(Pin::new(&mut self.inner).poll_fill_buf(cx))?;
-        let taken = available.len().min(buffer.remaining());
-        buffer.put_slice(available.get(..taken).unwrap_or_default());
-        Pin::new(&mut self.inner).consume(taken);
-        self.traffic.count_received(taken);
+        let Self {
+            inner,
+            ahead,
+            traffic,
+            ..
+        } = &mut *self;
+        let taken = std::task::ready!(ahead.poll_take(Pin::new(inner), cx, buffer))?;
+        traffic.count_received(taken);
         Poll::Ready(Ok(()))
     }
 }

@@ -33,11 +33,20 @@ impl Transports {
             .iter()
             .map(|key| PrivateKey::from_openssh(key.0.as_str()));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
-        let config = |for_envoy| Arc::new(config(keys.clone(), limits, for_envoy));
-        Ok(Self {
+        Ok(Self::of(&keys, limits))
+    }
+
+    /// With the same keys, and other limits.
+    pub(super) fn with_limits(&self, limits: &Limits) -> Self {
+        Self::of(&self.for_others.keys, limits)
+    }
+
+    fn of(keys: &[PrivateKey], limits: &Limits) -> Self {
+        let config = |for_envoy| Arc::new(config(keys.to_vec(), limits, for_envoy));
+        Self {
             for_others: config(false),
             for_envoy: config(true),
-        })
+        }
     }
 
     /// The configuration before the client has said what it is.

@@ -204,6 +204,8 @@ pub enum ToGate {
     Setup(Box<GateSetup>),
     /// Who may log in has changed.
     Rules(Box<Rules>),
+    /// The limits of connections from now on.
+    Limits(Limits),
     /// The answer to [`FromGate::Grant`].
     Verdict {
         /// The connection.
@@ -415,4 +417,20 @@ pub enum ProgramEnd {
         /// Whether it left a core dump.
         core_dumped: bool,
     },
+}
+
+/// What the monitor says to the starter of sessions.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToStarter {
+    /// Start one; its links to the monitor and to the gate are beside this message.
+    Start,
+}
+
+/// What the starter of sessions says to the monitor.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromStarter {
+    /// It runs, as a child of the monitor's.
+    Started(u32),
+    /// It could not be started.
+    Failed(String),
 }

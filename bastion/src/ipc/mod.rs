@@ -14,7 +14,8 @@ pub use forward::{
 };
 pub use link::{Link, LinkError, MAX_MESSAGE, decode};
 pub use message::{
-    CertificateRecord, ChannelNumber, ConnectionId, FromGate, FromSession, GateSetup, GrantRequest,
-    HostKey, Limits, Program, ProgramEnd, ProgramKind, PtyRequest, RefusalRecord, SessionEvent,
-    SessionSetup, SessionTerms, Started, ToGate, ToSession, Verdict, bounded,
+    CertificateRecord, ChannelNumber, ConnectionId, FromGate, FromSession, FromStarter, GateSetup,
+    GrantRequest, HostKey, Limits, Program, ProgramEnd, ProgramKind, PtyRequest, RefusalRecord,
+    SessionEvent, SessionSetup, SessionTerms, Started, ToGate, ToSession, ToStarter, Verdict,
+    bounded,
 };

@@ -53,6 +53,22 @@ pub enum Event {
         file: String,
         error: String,
     },
+    RevokedKeysRead {
+        file: String,
+        entries: usize,
+    },
+    RevokedKeysUnusable {
+        file: String,
+        error: String,
+    },
+    ConfigurationRead {
+        file: String,
+        needs_restart: Vec<&'static str>,
+    },
+    ConfigurationUnusable {
+        file: String,
+        error: String,
+    },
     ConnectionOpened {
         connection: ConnectionId,
         peer: SocketAddr,
@@ -255,6 +271,10 @@ pub(super) struct AuditLog {
 impl AuditLog {
     pub(super) fn new(format: LogFormat) -> Self {
         Self { format }
+    }
+
+    pub(super) fn set_format(&mut self, format: LogFormat) {
+        self.format = format;
     }
 
     /// Writes an event down. What cannot be written down must not happen: an error ends bastion.

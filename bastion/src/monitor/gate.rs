@@ -6,16 +6,19 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use keys::host_keys::HOST_KEYS;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::MonitorError;
 use super::audit::Event;
 use crate::ipc::{FromGate, GateSetup, HostKey, Link, LinkError, ToGate};
-use crate::sys::{process, socket, spawn};
+use crate::sys::{files, process, socket, spawn};
 
 /// The folder, under the state folder, that the gate has for a root: empty, and root's.
 pub(super) const EMPTY_ROOT: &str = "empty";
+/// OpenSSH's MAX_KEY_FILE_SIZE, in bytes.
+const MAX_HOST_KEY: u64 = 1024 * 1024;
 /// A gate that ended is started again after this time.
 const RESTART_AFTER: Duration = Duration::from_millis(200);
 /// How often it is asked whether it lives, and how long it may stay silent.
@@ -290,6 +293,7 @@ pub(super) fn ensure_host_keys(folder: &Path) -> Result<Vec<Event>, MonitorError
         source,
     };
     make_folder(folder).map_err(|error| wrong(error.into()))?;
+    check_state_folder(folder)?;
     make_folder(&folder.join(EMPTY_ROOT)).map_err(|error| wrong(error.into()))?;
     let keys = keys::host_keys::ensure_host_keys(folder, "bastion")
         .map_err(|error| wrong(error.into()))?;
@@ -303,12 +307,32 @@ pub(super) fn ensure_host_keys(folder: &Path) -> Result<Vec<Event>, MonitorError
         .collect())
 }
 
+/// Whether the folder, and each host key that is in it, is where nobody else could have put it. What is
+/// not there is no harm: it is made.
+pub(super) fn check_state_folder(folder: &Path) -> Result<(), MonitorError> {
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    let key_files = HOST_KEYS.iter().map(|(name, _)| folder.join(name));
+    let checked = match is_there(folder) {
+        true => files::check_folder_relied_on(folder).and_then(|()| {
+            key_files
+                .filter(|path| is_there(path))
+                .try_for_each(|path| files::read_relied_on(&path, MAX_HOST_KEY).map(drop))
+        }),
+        false => Ok(()),
+    };
+    checked.map_err(|error| MonitorError::HostKeys {
+        folder: folder.into(),
+        source: error.into(),
+    })
+}
+
 /// The private halves, read anew for each gate so that the monitor need not keep them.
 pub(super) fn read_host_keys(folder: &Path) -> Result<Vec<HostKey>, MonitorError> {
     let wrong = |source: Box<dyn std::error::Error + Send + Sync>| MonitorError::HostKeys {
         folder: folder.into(),
         source,
     };
+    check_state_folder(folder)?;
     let keys = keys::host_keys::ensure_host_keys(folder, "bastion")
         .map_err(|error| wrong(error.into()))?;
     keys.into_iter()

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::ipc::{CertificateRecord, ConnectionId, GrantRequest, RefusalRecord, bounded};
-use crate::policy::{self, LoginRequest, Permissions, Refusal, Rules, UserCertificate};
+use crate::policy::{self, Decision, LoginRequest, Permissions, Refusal, Rules, UserCertificate};
 
 /// The most logins' proofs that are remembered, each for as long as its certificate is valid. Each
 /// takes a valid signature of a certificate's holder to make, so that nobody else can push one out.
@@ -29,6 +29,8 @@ pub(super) struct Grants {
 /// What a connection was let in for.
 pub(super) struct Grant {
     pub(super) permissions: Permissions,
+    /// Looked at again when the session is opened.
+    pub(super) certificate: UserCertificate,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
 }
@@ -85,15 +87,22 @@ impl Grants {
             certificate: &request.certificate,
             proof: &request.proof,
         };
-        let decision = policy::decide(&login, now, rules);
-        let certificate = decision.certificate.as_ref().map(CertificateRecord::from);
-        let verdict = decision
-            .verdict
-            .map_err(NotGranted::Refused)
-            .and_then(|permissions| self.grant(request, permissions, now));
+        let Decision {
+            certificate,
+            verdict,
+        } = policy::decide(&login, now, rules);
+        let record = certificate.as_ref().map(CertificateRecord::from);
+        let verdict = match (verdict, certificate) {
+            (Ok(permissions), Some(certificate)) => {
+                self.grant(request, permissions, certificate, now)
+            }
+            (Err(refusal), _) => Err(NotGranted::Refused(refusal)),
+            // Not reached: nobody is let in without a certificate.
+            (Ok(_), None) => Err(NotGranted::Repeated),
+        };
         Outcome {
             verdict,
-            certificate,
+            certificate: record,
         }
     }
 
@@ -102,6 +111,7 @@ impl Grants {
         &mut self,
         request: &GrantRequest,
         permissions: Permissions,
+        certificate: UserCertificate,
         now: u64,
     ) -> Result<String, NotGranted> {
         if self.by_connection.contains_key(&request.connection) {
@@ -117,6 +127,7 @@ impl Grants {
         let account = permissions.account().to_owned();
         let grant = Grant {
             permissions,
+            certificate,
             peer: request.peer,
             local: request.local,
         };

@@ -8,8 +8,11 @@ mod accounts;
 pub mod audit;
 mod gate;
 mod grants;
+mod keys;
+mod reload;
 mod sessions;
-mod trusted_keys;
+mod starter;
+mod watched_file;
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
@@ -20,21 +23,22 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use thiserror::Error;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::ipc::{ConnectionId, FromGate, GrantRequest, ToGate, Verdict};
-use crate::policy::Rules;
+use crate::policy::{self, Rules};
 use crate::sys::process;
 use crate::sys::signals::Signals;
 use accounts::Accounts;
 use audit::{AuditLog, Event};
 use gate::Gate;
 use grants::Grants;
+use keys::KeyFiles;
+use reload::ConfigurationFile;
 use sessions::Sessions;
-use trusted_keys::TrustedKeysFile;
 
 /// The most messages, and the most children, of one turn of the loop.
 const MESSAGES_A_TURN: usize = 256;
-/// How often the file of trusted authorities is looked at.
+/// How often the configuration and the files of keys are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// What the gate and the sessions may take beyond the grace time to end.
 const LAST_CALL: Duration = Duration::from_secs(2);
@@ -42,6 +46,12 @@ const LAST_CALL: Duration = Duration::from_secs(2);
 /// Why bastion cannot serve (any more).
 #[derive(Debug, Error)]
 pub enum MonitorError {
+    /// The configuration.
+    #[error(transparent)]
+    Configuration(#[from] config::ConfigError),
+    /// A file of keys.
+    #[error("{0}")]
+    Keys(String),
     /// An account of the configuration.
     #[error(transparent)]
     Accounts(#[from] accounts::AccountsError),
@@ -78,7 +88,8 @@ pub enum MonitorError {
 }
 
 /// Serves until SIGTERM or SIGINT.
-pub fn run(config: Config) -> Result<(), MonitorError> {
+pub fn run(source: config::Source) -> Result<(), MonitorError> {
+    let (configuration, config) = ConfigurationFile::open(source)?;
     let system = |what| move |source| MonitorError::System { what, source };
     process::close_what_was_left_open().map_err(system("close descriptors"))?;
     process::forbid_dump().map_err(system("forbid dumps"))?;
@@ -100,7 +111,6 @@ pub fn run(config: Config) -> Result<(), MonitorError> {
     accounts
         .keep_few_capabilities()
         .map_err(system("give up capabilities"))?;
-    let trusted_keys = TrustedKeysFile::new(config.trusted_user_ca_keys.clone());
     let sessions = Sessions::new(&config, descriptors).map_err(system("watch sessions"))?;
     let mut monitor = Monitor {
         gate: Gate::new(listeners),
@@ -110,18 +120,20 @@ pub fn run(config: Config) -> Result<(), MonitorError> {
         next_connection: ConnectionId(1),
         audit,
         sessions,
-        trusted_keys,
+        keys: KeyFiles::new(&config),
         accounts,
+        configuration,
         config,
     };
-    monitor.read_trusted_keys()?;
+    monitor.read_keys()?;
     monitor.serve(&signals)
 }
 
-/// Checks what can be checked of a configuration without serving it.
-pub fn check(config: &Config) -> Result<(), MonitorError> {
+/// Checks what can be checked of a configuration without serving it. Says what its files hold.
+pub fn check(config: &Config) -> Result<Vec<String>, MonitorError> {
     Accounts::check(config)?;
-    Ok(())
+    gate::check_state_folder(&config.state_dir)?;
+    KeyFiles::new(config).check().map_err(MonitorError::Keys)
 }
 
 fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, MonitorError> {
@@ -135,13 +147,14 @@ fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, MonitorError> {
 }
 
 struct Monitor {
+    configuration: ConfigurationFile,
     config: Config,
     accounts: Accounts,
     audit: AuditLog,
     gate: Gate,
     grants: Grants,
     sessions: Sessions,
-    trusted_keys: TrustedKeysFile,
+    keys: KeyFiles,
     looked: Instant,
     /// Numbers of connections go on where the last gate's ended.
     next_connection: ConnectionId,
@@ -157,7 +170,7 @@ impl Monitor {
             while let Some(signal) = signals.next() {
                 match signal {
                     Signal::SIGTERM | Signal::SIGINT => self.stop()?,
-                    Signal::SIGHUP => self.read_trusted_keys()?,
+                    Signal::SIGHUP => self.reload()?,
                     _ => {}
                 }
             }
@@ -167,7 +180,7 @@ impl Monitor {
             }
             self.reap()?;
             if self.looked.elapsed() >= LOOK_AGAIN {
-                self.read_trusted_keys()?;
+                self.look_again()?;
             }
             if self.has_stopped()? {
                 return Ok(());
@@ -228,7 +241,8 @@ impl Monitor {
     fn rules(&self) -> Rules {
         let terms = self.config.terms();
         Rules {
-            trusted_user_ca_keys: self.trusted_keys.keys().clone(),
+            trusted_user_ca_keys: self.keys.trusted(),
+            revocations: self.keys.revocations(),
             logins: self.config.logins.iter().collect(),
             permit_pty: terms.pty,
             permit_port_forwarding: terms.port_forwarding,
@@ -328,10 +342,13 @@ impl Monitor {
         Ok(())
     }
 
-    /// Starts the session process of a connection that was let in: once.
+    /// Starts the session process of a connection that was let in: once, and only if it would be let
+    /// in now as well. A session that is open stays, whatever becomes of its certificate.
     fn open_session(&mut self, connection: ConnectionId) -> Result<(), MonitorError> {
         let opened = match self.grants.take_for_session(connection) {
-            Some(grant) => self.sessions.open(connection, grant, &self.accounts),
+            Some(grant) => policy::check_standing(&grant.certificate, audit::now(), &self.rules())
+                .map_err(|refusal| refusal.to_string())
+                .and_then(|()| self.sessions.open(connection, grant, &self.accounts)),
             None => Err("this connection was not let in, or has its session already".into()),
         };
         match opened {
@@ -358,15 +375,6 @@ impl Monitor {
                     &[],
                 );
             }
-        }
-        Ok(())
-    }
-
-    fn read_trusted_keys(&mut self) -> Result<(), MonitorError> {
-        self.looked = Instant::now();
-        if let Some(event) = self.trusted_keys.read_if_changed() {
-            self.audit.record(&event)?;
-            self.gate.send(&ToGate::Rules(Box::new(self.rules())), &[]);
         }
         Ok(())
     }

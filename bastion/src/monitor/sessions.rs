@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use super::accounts::Accounts;
 use super::audit::{self, Event};
 use super::grants::Grant;
+use super::starter::Starter;
 use crate::config::Config;
 use crate::ipc::{ConnectionId, Link, LinkError, SessionEvent, SessionSetup, SessionTerms};
 use crate::policy::forwarding::ForwardingRules;
@@ -29,6 +30,7 @@ const EVENTS_A_TURN: usize = 32;
 /// The sessions that run, and what each of them gets.
 pub(super) struct Sessions {
     running: HashMap<Pid, Running>,
+    starter: Starter,
     /// All links, by their process: however many there are, only those that say something cost.
     links: Epoll,
     subsystem: BTreeMap<String, String>,
@@ -55,6 +57,7 @@ impl Sessions {
     pub(super) fn new(config: &Config, descriptors: u64) -> io::Result<Self> {
         Ok(Self {
             running: HashMap::new(),
+            starter: Starter::default(),
             links: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             subsystem: config.subsystem.clone(),
             forwarding: config.forwarding_rules(),
@@ -68,6 +71,17 @@ impl Sessions {
             },
             terminal_group: terminal_group(),
         })
+    }
+
+    /// What sessions get that are opened from now on.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.subsystem.clone_from(&config.subsystem);
+        self.forwarding = config.forwarding_rules();
+        self.accept_env.clone_from(&config.accept_env);
+        self.environment = container_environment(config, own_environment());
+        self.no_new_privileges = config.no_new_privileges;
+        self.permit_network = config.permit_network;
+        self.program_limits.processes = config.max_processes;
     }
 
     /// Starts the session process of a connection. Returns what happened and the gate's end of
@@ -85,8 +99,9 @@ impl Sessions {
         let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
         let pair = || socket::packet_pair().map_err(|error| failed("a socket", &error));
         let ((here, there), (gate_end, session_end)) = (pair()?, pair()?);
-        let descriptors = [there.as_fd(), session_end.as_fd()];
-        let pid = spawn::part("session", None, &descriptors)
+        let pid = self
+            .starter
+            .start(&[there.as_fd(), session_end.as_fd()])
             .map_err(|error| failed("the session process", &error))?;
         let link = Link::new(here);
         link.send(&self.setup(connection, account, &grant, accounts), &[])
@@ -184,6 +199,9 @@ impl Sessions {
 
     /// Takes note of a child's end, with all it told before; `None` if it was no session.
     pub(super) fn has_ended(&mut self, pid: Pid, ended: Ended) -> Option<Event> {
+        if self.starter.has_ended(pid) {
+            return None;
+        }
         let session = self.running.remove(&pid)?;
         Some(Event::SessionClosed {
             connection: session.connection,

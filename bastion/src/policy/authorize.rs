@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::certificate::{CertificateType, UserCertificate};
 use super::options::{CriticalOptions, Extensions};
 use super::refusal::Refusal;
+use super::revoked_keys::Revocations;
 use super::signature::{SecurityKeyFlags, SignatureError};
 use super::trusted_ca::TrustedUserCaKeys;
 
@@ -30,6 +31,10 @@ pub struct AuthRequest<'a> {
 pub struct Rules {
     /// The CAs whose certificates are accepted.
     pub trusted_user_ca_keys: TrustedUserCaKeys,
+    /// What is revoked. It stays with the monitor, whose word counts: a list can be longer than a
+    /// message, and the gate, which may have been taken over, need not know who is on it.
+    #[serde(skip)]
+    pub revocations: Revocations,
     /// Which login names there are.
     pub logins: Logins,
     /// Whether a certificate's permit-pty counts.
@@ -82,9 +87,7 @@ pub fn authorize(
     request: &AuthRequest<'_>,
     rules: &Rules,
 ) -> Result<Permissions, Refusal> {
-    check_authority(certificate, &rules.trusted_user_ca_keys)?;
-    check_certificate_type(certificate)?;
-    check_validity(certificate, request.now)?;
+    check_standing(certificate, request.now, rules)?;
     check_principals(certificate, request.login_name)?;
     let account = find_account(&rules.logins, request.login_name)?;
     let options = CriticalOptions::read(certificate.critical_options())?;
@@ -109,16 +112,33 @@ pub fn authorize(
     })
 }
 
-/// Trust first: the signature of a CA that is not trusted is not worth computing.
-fn check_authority(
+/// What can change about a certificate while somebody is logged in with it: whether its CA is trusted, it
+/// is not revoked and its time is not over.
+pub fn check_standing(
     certificate: &UserCertificate,
-    trusted: &TrustedUserCaKeys,
+    now: u64,
+    rules: &Rules,
 ) -> Result<(), Refusal> {
+    check_authority(certificate, rules)?;
+    check_certificate_type(certificate)?;
+    rules.revocations.check_certificate(certificate)?;
+    check_validity(certificate, now)
+}
+
+/// Trust first: the signature of a CA that is not trusted is not worth computing. A CA that is revoked is
+/// not trusted, so that its certificates' holders, who may have its key, learn as little.
+fn check_authority(certificate: &UserCertificate, rules: &Rules) -> Result<(), Refusal> {
+    let Rules {
+        trusted_user_ca_keys: trusted,
+        revocations,
+        ..
+    } = rules;
     let fingerprint = || certificate.signature_key().fingerprint();
     if !trusted.contains(certificate.signature_key()) {
         let fingerprint = fingerprint();
         return Err(Refusal::UntrustedAuthority { fingerprint });
     }
+    revocations.check_authority(certificate.signature_key())?;
     match certificate.verify_signature() {
         Ok(_) => Ok(()),
         Err(SignatureError::Sha1) => Err(Refusal::WeakAuthoritySignature {

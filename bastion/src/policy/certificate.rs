@@ -239,11 +239,16 @@ impl UserCertificate {
         self.certificate_type
     }
 
-    /// The CA's words on whom it certified: for logs, never for decisions. They can be any bytes, which
+    /// The CA's words on whom it certified: for logs, and to revoke by, never to let in by. They can be any bytes, which
     /// are shown as UTF-8 as far as they are, and none: Pomerium's are always empty.
     #[must_use]
     pub fn key_id(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.key_id)
+    }
+
+    /// The key id's bytes, for the list of revoked ones.
+    pub(super) fn key_id_bytes(&self) -> &[u8] {
+        &self.key_id
     }
 
     /// The login names that it is for. None means none, here; OpenSSH's format means any.

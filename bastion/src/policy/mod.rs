@@ -19,6 +19,7 @@
 //! | `certificate.rs` | [`UserCertificate`]: the fields of a certificate, not yet believed |
 //! | `options.rs`, `source_address.rs` | what its critical options and extensions mean |
 //! | `trusted_ca.rs` | [`TrustedUserCaKeys`]: the CAs whose word counts |
+//! | `revoked_keys.rs`, `krl.rs` | [`RevokedKeys`]: keys and certificates that no longer count |
 //! | `authorize.rs` | [`authorize`]: the rules in their order, and [`Permissions`], which only it can make |
 //! | `decide.rs` | [`decide`]: all of it in one step, from a request's bytes to the verdict |
 //! | `proof.rs` | [`Proof`]: that the peer holds the certified private key (RFC 4252, Section 7) |
@@ -37,10 +38,12 @@ mod certificate;
 mod decide;
 mod endpoint;
 pub mod forwarding;
+mod krl;
 mod options;
 mod proof;
 mod public_key;
 mod refusal;
+mod revoked_keys;
 mod signature;
 mod source_address;
 pub mod startups;
@@ -49,12 +52,14 @@ mod utc;
 pub mod wildcard;
 mod wire;
 
-pub use self::authorize::{AuthRequest, Logins, Permissions, Rules, authorize};
+pub use self::authorize::{AuthRequest, Logins, Permissions, Rules, authorize, check_standing};
 pub use self::certificate::{CertificateType, MalformedCertificate, NamedData, UserCertificate};
 pub use self::decide::{Decision, LoginRequest, decide, decide_on_offered};
+pub use self::krl::MalformedKrl;
 pub use self::proof::{Proof, ProofError};
 pub use self::public_key::{KeyType, MalformedKey, PublicKey};
 pub use self::refusal::{Refusal, printable};
+pub use self::revoked_keys::{NotAPublicKey, Revocations, RevokedKeys, RevokedKeysError};
 pub use self::signature::{SecurityKeyFlags, SignatureError, Verified};
 pub use self::trusted_ca::{NotACaKey, TrustedUserCaKeys, TrustedUserCaKeysError};
 pub use self::utc::rfc3339;

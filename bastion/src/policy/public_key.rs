@@ -170,6 +170,20 @@ pub enum MalformedKey {
     },
 }
 
+impl MalformedKey {
+    /// Whether it is a key that OpenSSH accepts, or once did, and that is never accepted here. Anything
+    /// else may be one that is accepted, in disguise or damaged.
+    pub(super) fn is_of_unsupported_key(&self) -> bool {
+        match self {
+            MalformedKey::UnknownType { name } => name == "ssh-dss",
+            MalformedKey::SmallOrder
+            | MalformedKey::RsaModulusBits { .. }
+            | MalformedKey::RsaNumber { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// One plain public key: never a certificate.
 ///
 /// Two keys are the same if their bytes are, and there is one encoding of each key only, because any

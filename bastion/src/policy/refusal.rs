@@ -42,6 +42,15 @@ pub enum Refusal {
         /// Of the CA's key.
         fingerprint: String,
     },
+    /// The certificate is signed by a CA that is revoked.
+    #[error(
+        "the certificate is signed by the CA {fingerprint}, whose key is in revoked_keys; have it \
+         issued by the CA that took its place"
+    )]
+    RevokedAuthority {
+        /// Of the CA's key.
+        fingerprint: String,
+    },
     /// The CA's signature is made with SHA-1.
     #[error(
         "the CA {fingerprint} signed the certificate with {algorithm}, which is SHA-1 and no longer \
@@ -75,6 +84,38 @@ pub enum Refusal {
         #[serde(serialize_with = "as_sentence")]
         certificate_type: CertificateType,
     },
+    /// The certified key is revoked.
+    #[error(
+        "the key {fingerprint} has been revoked here; make a new one, or ask the administrator why"
+    )]
+    RevokedKey {
+        /// Of the certified key.
+        fingerprint: String,
+    },
+    /// The certificate is revoked by its serial number.
+    #[error(
+        "the certificate with the serial number {serial} has been revoked here; log in again for a new \
+         one, or ask the administrator why"
+    )]
+    RevokedSerial {
+        /// The serial number.
+        serial: u64,
+    },
+    /// The certificate is revoked by its key id.
+    #[error(
+        "certificates with the key id \"{}\" have been revoked here; ask the administrator why",
+        printable(.key_id, 64)
+    )]
+    RevokedKeyId {
+        /// The key id.
+        key_id: String,
+    },
+    /// The list of revoked keys cannot be read.
+    #[error(
+        "the list of revoked keys cannot be read here, and nobody is let in until it can; the \
+         administrator finds the reason in the log of bastion"
+    )]
+    RevocationsUnknown,
     /// Its time is still to come.
     #[error(
         "the certificate is not valid before {}, and the clock here says {}, {} s earlier; \
@@ -188,9 +229,14 @@ impl Refusal {
             Refusal::MalformedCertificate { .. } => "malformed_certificate",
             Refusal::NoProofOfPossession { .. } => "no_proof_of_possession",
             Refusal::UntrustedAuthority { .. } => "untrusted_authority",
+            Refusal::RevokedAuthority { .. } => "revoked_authority",
             Refusal::WeakAuthoritySignature { .. } => "weak_authority_signature",
             Refusal::BadAuthoritySignature { .. } => "bad_authority_signature",
             Refusal::NotUserCertificate { .. } => "not_user_certificate",
+            Refusal::RevokedKey { .. } => "revoked_key",
+            Refusal::RevokedSerial { .. } => "revoked_serial",
+            Refusal::RevokedKeyId { .. } => "revoked_key_id",
+            Refusal::RevocationsUnknown => "revocations_unknown",
             Refusal::NotYetValid { .. } => "not_yet_valid",
             Refusal::Expired { .. } => "expired",
             Refusal::NoPrincipals => "no_principals",
@@ -215,9 +261,14 @@ impl Refusal {
             Refusal::MalformedCertificate { .. }
             | Refusal::NoProofOfPossession { .. }
             | Refusal::UntrustedAuthority { .. }
+            | Refusal::RevokedAuthority { .. }
             | Refusal::WeakAuthoritySignature { .. }
             | Refusal::BadAuthoritySignature { .. } => None,
             Refusal::NotUserCertificate { .. }
+            | Refusal::RevokedKey { .. }
+            | Refusal::RevokedSerial { .. }
+            | Refusal::RevokedKeyId { .. }
+            | Refusal::RevocationsUnknown
             | Refusal::NotYetValid { .. }
             | Refusal::Expired { .. }
             | Refusal::NoPrincipals

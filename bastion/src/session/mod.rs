@@ -6,7 +6,10 @@
 
 pub mod environment;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod programs;
+mod starter;
 mod terminal;
 
 use std::os::fd::AsFd;
@@ -19,9 +22,11 @@ use thiserror::Error;
 
 use crate::ipc::{FromSession, Link, LinkError, ProgramEnd, SessionEvent, SessionSetup, ToSession};
 use crate::sys::signals::Signals;
-use crate::sys::{process, sandbox, spawn};
+use crate::sys::{process, sandbox};
 use forward::{Forwarding, Outcome};
 use programs::Programs;
+
+pub use starter::run;
 
 /// How long the monitor may take to say what this session is for, and any part to take a message.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,19 +55,10 @@ pub enum SessionError {
     },
 }
 
-/// Serves one connection until it ends. Run with the links to the monitor and to
-/// the gate inherited.
-pub fn run() -> Result<(), SessionError> {
+/// Serves one connection until it ends.
+fn serve(monitor: MonitorLink, gate: GateLink) -> Result<(), SessionError> {
     let system = |what| move |source| SessionError::System { what, source };
     process::set_name(c"bastion-session");
-    process::forbid_dump().map_err(system("forbid dumps"))?;
-    let mut links = spawn::inherited(2)
-        .map_err(system("the links"))?
-        .into_iter();
-    let (Some(monitor), Some(gate)) = (links.next(), links.next()) else {
-        return Err(system("the links")(std::io::ErrorKind::NotFound.into()));
-    };
-    let (monitor, gate) = (MonitorLink::new(monitor), GateLink::new(gate));
     let signals = Signals::take(&[
         Signal::SIGCHLD,
         Signal::SIGTERM,

@@ -78,6 +78,9 @@ pub fn enter(account: Option<&Account>, root: &std::path::Path) -> Result<Fence,
     process::forbid_dump().map_err(system("forbid dumps"))?;
     process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
     process::limit(Resource::RLIMIT_FSIZE, 0).map_err(system("forbid files"))?;
+    // russh locks the pages of each connection's secrets in memory, at the price of a mapping of
+    // its own for each, until the limit of usually 8 MiB is reached. The host keys never were.
+    process::limit(Resource::RLIMIT_MEMLOCK, 0).map_err(system("forbid locked memory"))?;
     let landlock = forbid_by_landlock()?;
     forbid_by_filter().map_err(|error| SandboxError::Filter(error.to_string()))?;
     Ok(Fence {

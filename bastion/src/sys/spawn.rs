@@ -63,6 +63,26 @@ pub fn part(
     Ok(pid_of(&child))
 }
 
+/// Which of two processes this is.
+pub enum Sibling {
+    /// The one that was copied; the copy has this number.
+    Original(Pid),
+    /// The copy.
+    Copy,
+}
+
+/// Copies this process, which must have one thread. The copy is a child of this process's parent.
+pub fn sibling() -> io::Result<Sibling> {
+    let flags = libc::c_long::from(libc::CLONE_PARENT | libc::SIGCHLD);
+    // SAFETY: as fork(2): no memory is shared, and with one thread no lock is held at this moment.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    match i32::try_from(pid) {
+        Ok(0) => Ok(Sibling::Copy),
+        Ok(pid) if pid > 0 => Ok(Sibling::Original(Pid::from_raw(pid))),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Takes over the `count` descriptors that [`part`] handed to this process. To be called once,
 /// first of all.
 pub fn inherited(count: usize) -> io::Result<Vec<OwnedFd>> {

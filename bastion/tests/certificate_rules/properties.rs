@@ -58,6 +58,10 @@ impl Login {
     }
 
     fn decide(&self) -> Result<Permissions, Refusal> {
+        self.decide_by(trial::rules(KeyType::Ed25519).trusted_user_ca_keys)
+    }
+
+    fn decide_by(&self, trusted_user_ca_keys: TrustedUserCaKeys) -> Result<Permissions, Refusal> {
         let request = AuthRequest {
             login_name: self.login_name,
             source: self.source,
@@ -75,6 +79,7 @@ impl Login {
             permit_pty,
             permit_port_forwarding,
             permit_agent_forwarding,
+            trusted_user_ca_keys,
             ..trial::rules(KeyType::Ed25519)
         };
         decide(&self.certificate(), &request, &rules)
@@ -245,6 +250,32 @@ proptest! {
         let mut less = login.clone();
         less.permit[which] = false;
         prop_assert!(is_within(grants(&less.decide()), grants(&login.decide())));
+    }
+
+    /// Of all clocks, those that let a login in lie between its dates, without a gap.
+    #[test]
+    fn one_span_of_time_is_good(login in login(), times in prop::collection::vec(0..300_u64, 2..8)) {
+        let granted = |now: u64| Login { now, ..login.clone() }.decide().is_ok();
+        let good: Vec<u64> = times.into_iter().filter(|&now| granted(now)).collect();
+        if let (Some(&first), Some(&last)) = (good.iter().min(), good.iter().max()) {
+            prop_assert!(granted(first + (last - first) / 2));
+            prop_assert!(login.valid_after <= first && last < login.valid_before);
+        }
+    }
+
+    /// Trusting one authority more changes nothing for the certificates of the others, and one
+    /// fewer lets nobody in.
+    #[test]
+    fn another_authority_is_nothing_to_the_holders_of_others(login in login()) {
+        let (ours, other) = (ca(KeyType::Ed25519), other_ca());
+        let both = format!("{}{}", ours.line(), other.line());
+        let reversed = format!("{}{}", other.line(), ours.line());
+        let by = |text: &str| login.decide_by(TrustedUserCaKeys::parse(text, "x").unwrap());
+        prop_assert_eq!(by(&both), by(&reversed));
+        if login.authority != Authority::Other {
+            prop_assert_eq!(by(&both), login.decide());
+        }
+        prop_assert!(is_within(grants(&login.decide()), grants(&by(&both))));
     }
 
     #[test]

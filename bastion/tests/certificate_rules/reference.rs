@@ -10,7 +10,7 @@ use crate::ssh_keygen;
 use crate::trial::KINDS_OF_CA;
 
 /// A certificate in the words of `ssh-keygen -L` (sshkey.c's short names, ssh-keygen.c's layout).
-fn as_ssh_keygen_lists(certificate: &UserCertificate) -> String {
+pub(crate) fn as_ssh_keygen_lists(certificate: &UserCertificate) -> String {
     let user = certificate.public_key();
     let ca = certificate.signature_key();
     let kind = match certificate.certificate_type() {
@@ -106,7 +106,15 @@ fn critical(option: &NamedData) -> String {
 
 fn extension(extension: &NamedData) -> String {
     let NamedData { name, data } = extension;
-    if name.starts_with("permit-") || name == "no-touch-required" {
+    let known = [
+        "permit-X11-forwarding",
+        "permit-agent-forwarding",
+        "permit-port-forwarding",
+        "permit-pty",
+        "permit-user-rc",
+        "no-touch-required",
+    ];
+    if known.contains(&name.as_str()) {
         return name.clone();
     }
     match data.len() {

@@ -75,6 +75,47 @@ fn all() -> Vec<Said> {
              without -h)",
         ),
         Said(
+            Refusal::RevokedAuthority {
+                fingerprint: fingerprint(),
+            },
+            "revoked_authority",
+            false,
+            "the certificate is signed by the CA \
+             SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU, whose key is in revoked_keys; have it \
+             issued by the CA that took its place",
+        ),
+        Said(
+            Refusal::RevokedKey {
+                fingerprint: fingerprint(),
+            },
+            "revoked_key",
+            true,
+            "the key SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU has been revoked here; make a \
+             new one, or ask the administrator why",
+        ),
+        Said(
+            Refusal::RevokedSerial { serial: 7 },
+            "revoked_serial",
+            true,
+            "the certificate with the serial number 7 has been revoked here; log in again for a new \
+             one, or ask the administrator why",
+        ),
+        Said(
+            Refusal::RevokedKeyId {
+                key_id: "a\u{1b}".to_owned(),
+            },
+            "revoked_key_id",
+            true,
+            "certificates with the key id \"a\\u{1b}\" have been revoked here; ask the administrator why",
+        ),
+        Said(
+            Refusal::RevocationsUnknown,
+            "revocations_unknown",
+            true,
+            "the list of revoked keys cannot be read here, and nobody is let in until it can; the \
+             administrator finds the reason in the log of bastion",
+        ),
+        Said(
             Refusal::NotYetValid {
                 valid_after: 1_763_821_740,
                 now: 1_763_821_698,

@@ -36,10 +36,22 @@ pub(crate) fn certify(ca: &KeyPair, user: &KeyPair, arguments: &[&str]) -> Vec<u
 
 /// What `ssh-keygen -L` says of a certificate, times in UTC.
 pub(crate) fn list(certificate_name: &str, certificate: &[u8]) -> String {
+    must(try_list(certificate_name, certificate))
+}
+
+/// Likewise, of what may not be one.
+pub(crate) fn lists(certificate_name: &str, certificate: &[u8]) -> Option<String> {
+    let output = try_list(certificate_name, certificate);
+    let listed = output.status.success();
+    // It says so of a line that it cannot read, and goes on to the next, successfully or not.
+    listed.then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn try_list(certificate_name: &str, certificate: &[u8]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let line = public_line(certificate_name, certificate);
     fs::write(folder.path().join("cert.pub"), line).unwrap();
-    must(run(folder.path(), &["-L", "-f", "cert.pub"]))
+    run(folder.path(), &["-L", "-f", "cert.pub"])
 }
 
 /// The fingerprint by `ssh-keygen -l`.
@@ -60,7 +72,7 @@ pub(crate) fn accepts_source_addresses(ca: &KeyPair, user: &KeyPair, list: &str)
     run(folder.path(), &arguments).status.success()
 }
 
-fn run(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Output {
     Command::new("ssh-keygen")
         .args(arguments)
         .current_dir(folder)
@@ -69,7 +81,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
         .expect("ssh-keygen is part of openssh-client")
 }
 
-fn must(output: Output) -> String {
+pub(crate) fn must(output: Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ssh-keygen: {errors}");
     String::from_utf8(output.stdout).unwrap()

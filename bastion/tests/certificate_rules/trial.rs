@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 
 use bastion::policy::{
-    AuthRequest, KeyType, Logins, Permissions, Refusal, Rules, SecurityKeyFlags, UserCertificate,
-    authorize,
+    AuthRequest, KeyType, Logins, Permissions, Refusal, Revocations, Rules, SecurityKeyFlags,
+    UserCertificate, authorize,
 };
 
 use crate::key_pair::{KeyPair, ca, user};
@@ -159,6 +159,7 @@ impl Verdict for ByHand {
 pub(crate) fn rules(trusted: KeyType) -> Rules {
     Rules {
         trusted_user_ca_keys: ca(trusted).trusted(),
+        revocations: Revocations::None,
         logins: Logins::from_iter([("claw", "claw"), ("operator", "claw")]),
         permit_pty: true,
         permit_port_forwarding: true,

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use pomerium_stand_in::client::{Client, Options};
 
 use crate::support::{
-    LIMIT, Server, User, children, command_line, is_alive, signal, status_field, text, wait_for,
+    LIMIT, Server, User, as_root, children, is_alive, signal, status_field, text, wait_for,
 };
 use crate::{log_in, run};
 
@@ -83,6 +83,16 @@ fn come_to(stage: Stage, server: &mut Server, user: &User) -> Held {
     }
 }
 
+fn sessions_and_programs(server: &Server) -> Vec<u32> {
+    let sessions = server.sessions();
+    let programs = sessions.iter().flat_map(|&session| descendants(session));
+    programs
+        .collect::<Vec<_>>()
+        .into_iter()
+        .chain(sessions)
+        .collect()
+}
+
 /// All that descend from a process.
 fn descendants(pid: u32) -> Vec<u32> {
     let mut all = children(pid);
@@ -110,8 +120,8 @@ fn a_gate_killed_at_any_stage_is_back() {
             "{stage:?}"
         );
         // Sessions and their programs have followed.
-        wait_for("the gate alone", || {
-            (descendants(server.pid()).len() == 1).then_some(())
+        wait_for("the sessions' end", || {
+            sessions_and_programs(&server).is_empty().then_some(())
         });
     }
 }
@@ -123,10 +133,7 @@ fn a_session_killed_at_any_stage_takes_nothing_else_along() {
     let gate = server.gate();
     for stage in [Stage::ChannelOpen, Stage::ProgramRuns, Stage::BulkOutput] {
         let held = come_to(stage, &mut server, &user);
-        let session = wait_for("a session", || {
-            let is_session = |pid: &u32| command_line(*pid).contains("session");
-            children(server.pid()).into_iter().find(is_session)
-        });
+        let session = wait_for("a session", || server.sessions().first().copied());
         signal(session, "KILL");
         server.event("session_closed", |_| true);
         server.event("connection_closed", |_| true);
@@ -136,8 +143,8 @@ fn a_session_killed_at_any_stage_takes_nothing_else_along() {
             "again\n",
             "{stage:?}"
         );
-        wait_for("the gate alone", || {
-            (descendants(server.pid()).len() == 1).then_some(())
+        wait_for("the sessions' end", || {
+            sessions_and_programs(&server).is_empty().then_some(())
         });
     }
     assert_eq!(server.gate(), gate, "the gate has been restarted");
@@ -164,6 +171,24 @@ fn a_monitor_killed_at_any_stage_leaves_nothing() {
     }
 }
 
+/// The process that sessions are copied from is not one that any of them needs.
+#[test]
+fn a_killed_starter_takes_no_session_along() {
+    let mut server = Server::start();
+    let user = server.user();
+    let held = come_to(Stage::ProgramRuns, &mut server, &user);
+    let session = server.sessions();
+    let is_starter =
+        |&pid: &u32| status_field(pid, "Name").is_some_and(|name| name == "bastion-starter");
+    let starter = children(server.pid()).into_iter().find(is_starter).unwrap();
+    signal(starter, "KILL");
+    for _ in 0..2 {
+        assert_eq!(text(&server.run("echo again").stdout), "again\n");
+    }
+    assert_eq!(server.sessions()[..1], session);
+    drop(held);
+}
+
 /// A gate that neither ends nor answers is no gate.
 #[test]
 fn a_gate_that_hangs_is_replaced() {
@@ -173,6 +198,39 @@ fn a_gate_that_hangs_is_replaced() {
     server.event("gate_ended", |_| true);
     server.event("listening", |_| true);
     assert_ne!(server.gate(), gate);
+    assert_eq!(text(&server.run("echo again").stdout), "again\n");
+}
+
+/// Nor is one of whose threads one hangs, with the connections that it serves.
+#[test]
+fn a_gate_with_a_thread_that_hangs_is_replaced() {
+    use nix::sys::{ptrace, wait};
+    use nix::unistd::Pid;
+    if !as_root() {
+        eprintln!("skipped: not root");
+        return;
+    }
+    let mut server = Server::start();
+    let gate = server.gate();
+    let threads = fs::read_dir(format!("/proc/{gate}/task")).unwrap();
+    let shard = threads
+        .map(|thread| thread.unwrap().path())
+        .find(|thread| fs::read_to_string(thread.join("comm")).unwrap() == "bastion-shard\n")
+        .unwrap();
+    let shard = shard.file_name().unwrap().to_str().unwrap().parse();
+    let shard = Pid::from_raw(shard.unwrap());
+    ptrace::attach(shard).unwrap();
+    wait::waitpid(shard, Some(wait::WaitPidFlag::__WALL)).unwrap();
+    // Its end is ours to take note of, as long as we hold it up.
+    let look = wait::WaitPidFlag::__WALL | wait::WaitPidFlag::WNOHANG;
+    wait_for("the gate's end", || {
+        match wait::waitpid(shard, Some(look)) {
+            Ok(wait::WaitStatus::Signaled(..)) => Some(()),
+            _ => None,
+        }
+    });
+    server.event("gate_ended", |_| true);
+    server.event("listening", |_| true);
     assert_eq!(text(&server.run("echo again").stdout), "again\n");
 }
 

@@ -111,8 +111,8 @@ fn load_of_sessions_one_after_another() {
             one().await;
         }
     });
-    wait_for("the gate alone", || {
-        (children(server.pid()).len() == 1).then_some(())
+    wait_for("the session's end", || {
+        server.sessions().is_empty().then_some(())
     });
     let (before, memory_before, began) = (held(&server), memory(&server), Instant::now());
     run(async {
@@ -128,9 +128,9 @@ fn load_of_idle_sessions() {
     let config = "max_startups = 4000";
     let server = Server::start_with(config, &[]);
     let user = server.user();
-    drop(run(log_in(&server, &user)));
-    wait_for("the gate alone", || {
-        (children(server.pid()).len() == 1).then_some(())
+    assert_eq!(server.run("echo x").stdout, b"x\n");
+    wait_for("the session's end", || {
+        server.sessions().is_empty().then_some(())
     });
     let (before, memory_before, began) = (held(&server), memory(&server), Instant::now());
     let idle = extent().idle;
@@ -143,7 +143,7 @@ fn load_of_idle_sessions() {
             assert!(accepted);
             clients.push(client);
         }
-        assert_eq!(children(server.pid()).len(), idle + 1);
+        assert_eq!(server.sessions().len(), idle);
         println!(
             "{idle} idle sessions: monitor and gate {:?} KiB, {:?} before",
             memory(&server),

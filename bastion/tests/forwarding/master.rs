@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::{Server, User, children, command_line, output, signal, text, wait_for};
+use crate::support::{Server, User, output, signal, text, wait_for};
 
 /// A connection without a program, to forward by. Sockets of its own are in its folder.
 pub struct Master {
@@ -25,7 +25,7 @@ impl Master {
     pub fn start_as(server: &Server, user: &User, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let control = folder.path().join("control");
-        let before = sessions(server);
+        let before = server.sessions();
         let mut command = server.ssh(user, arguments);
         command.args(["-N", "-M", "-S"]).arg(&control);
         let child = command
@@ -44,7 +44,8 @@ impl Master {
         // A session process comes with the first channel, or the first request to forward.
         assert_eq!(text(&master.run("echo here").stdout), "here\n");
         master.session = wait_for("a session", || {
-            sessions(server)
+            server
+                .sessions()
                 .into_iter()
                 .find(|pid| !before.contains(pid))
         });
@@ -103,7 +104,7 @@ impl Master {
         signal(self.child.id(), "KILL");
         self.child.wait().unwrap();
         wait_for("the session's end", || {
-            (!sessions(server).contains(&self.session)).then_some(())
+            (!server.sessions().contains(&self.session)).then_some(())
         });
     }
 
@@ -120,13 +121,6 @@ impl Drop for Master {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The session processes of a server.
-pub fn sessions(server: &Server) -> Vec<u32> {
-    let mut all = children(server.pid());
-    all.retain(|&pid| command_line(pid).contains("session"));
-    all
 }
 
 /// A port that was free a moment ago.

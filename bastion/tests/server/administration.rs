@@ -286,13 +286,18 @@ fn the_configuration_is_checked_with_a_sentence() {
         fs::write(&file, text).unwrap();
         bastion(&["check-config", "--config", file.to_str().unwrap()])
     };
+    let ca = folder.path().join("ca.pub");
+    let key = generate(KeyKind::Ed25519, "").unwrap();
+    fs::write(&ca, key.public_key().to_openssh().unwrap()).unwrap();
     let own = format!(
-        "permit_root_login = true\nlogins = {{ claw = \"{}\" }}\n",
+        "permit_root_login = true\nlogins = {{ claw = \"{}\" }}\ntrusted_user_ca_keys = {ca:?}\n",
         account()
     );
-    assert_eq!(
-        check(&own),
-        (Some(0), "bastion: the configuration is good\n".into())
+    let (status, said) = check(&own);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(
+        said.ends_with("bastion: the configuration is good\n"),
+        "{said}"
     );
     for (text, part) in [
         ("port = 22", "unknown field `port`"),

@@ -89,13 +89,7 @@ fn what_was_detached_on_purpose_stays() {
         let (mut ssh, pid) = start(&server, &["-T"], &command, &pids);
         signal(ssh.id(), "KILL");
         ssh.wait().unwrap();
-        let session_is_gone = || {
-            let children = crate::support::children(server.pid());
-            (!children
-                .into_iter()
-                .any(|pid| crate::support::command_line(pid).contains("session")))
-            .then_some(())
-        };
+        let session_is_gone = || server.sessions().is_empty().then_some(());
         wait_for("the session's end", session_is_gone);
         assert!(is_alive(pid), "{detach}");
         signal(pid, "KILL");

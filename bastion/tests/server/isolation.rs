@@ -62,11 +62,7 @@ fn each_part_has_the_identity_it_should() {
             .unwrap(),
     )
     .unwrap();
-    let session = wait_for("a session", || {
-        children(server.pid())
-            .into_iter()
-            .find(|&pid| command_line(pid).contains("session"))
-    });
+    let session = wait_for("a session", || server.sessions().first().copied());
     let id = |flag: &str| {
         let run = output(Command::new("id").args([flag, ORDINARY]));
         text(&run.stdout).trim().to_owned()

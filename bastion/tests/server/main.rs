@@ -18,4 +18,5 @@ mod hangup;
 mod isolation;
 mod limits;
 mod programs;
+mod reload;
 mod terminal;

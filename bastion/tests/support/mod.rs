@@ -123,6 +123,10 @@ impl Server {
         }
         let file = folder.path().join("bastion.toml");
         fs::write(&file, format!("permit_root_login = true\n{config}\n")).unwrap();
+        // Whatever the umask is: files that others can write are not relied on.
+        for file in [&file, &folder.path().join("ca.pub")] {
+            fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        }
         let mut child = Command::new(env!("CARGO_BIN_EXE_bastion"))
             .arg("--config")
             .arg(&file)
@@ -209,6 +213,14 @@ impl Server {
                 .into_iter()
                 .find(|&pid| command_line(pid).contains("gate"))
         })
+    }
+
+    /// The session processes.
+    pub(crate) fn sessions(&self) -> Vec<u32> {
+        let mut all = children(self.pid());
+        // The process that they are copied from is called by another name.
+        all.retain(|&pid| status_field(pid, "Name").is_some_and(|name| name == "bastion-session"));
+        all
     }
 
     /// A user with a key and the certificate that Pomerium would mint for `claw`.

@@ -207,6 +207,11 @@ impl Client {
         }
     }
 
+    /// The server's number for a channel, for messages that are made by hand.
+    pub fn remote_number(&mut self, id: u32) -> Result<u32, Error> {
+        Ok(self.channel(id)?.remote)
+    }
+
     /// What the server lets us send on a channel at the moment.
     pub fn send_window(&mut self, id: u32) -> Result<u64, Error> {
         Ok(self.channel(id)?.remote_window)

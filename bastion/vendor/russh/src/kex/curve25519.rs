@@ -72,20 +72,12 @@ impl KexAlgorithmImplementor for Curve25519Kex {
             pubkey
         };
 
-        let server_secret = rand::random::<[u8; 32]>();
-        let server_pubkey = MontgomeryPoint::mul_base_clamped(server_secret);
+        let (server_pubkey, shared) = super::server_side::x25519(&client_pubkey.0)?;
 
         // fill exchange.
         exchange.server_ephemeral.clear();
-        exchange
-            .server_ephemeral
-            .extend_from_slice(&server_pubkey.0);
-        let shared = client_pubkey.mul_clamped(server_secret);
-        if shared.0 == [0u8; 32] {
-            // Non-contributory: the client sent a low-order point.
-            debug!("client sent a low-order curve25519 pubkey");
-            return Err(crate::Error::Kex);
-        }
+        exchange.server_ephemeral.extend_from_slice(&server_pubkey);
+        let shared = MontgomeryPoint(shared);
         self.shared_secret = Some(shared);
         Ok(())
     }

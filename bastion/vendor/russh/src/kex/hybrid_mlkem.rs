@@ -3,8 +3,8 @@ use curve25519_dalek::montgomery::MontgomeryPoint;
 use log::debug;
 use ml_kem::Kem;
 use ml_kem::{
-    kem::{Decapsulate, DecapsulationKey, Encapsulate, EncapsulationKey},
-    KeyExport, MlKem768, TryKeyInit,
+    kem::{Decapsulate, DecapsulationKey},
+    KeyExport, MlKem768,
 };
 use sha2::Digest;
 use ssh_encoding::{Encode, Writer};
@@ -18,7 +18,6 @@ const MLKEM768_PUBLIC_KEY_SIZE: usize = 1184;
 const MLKEM768_CIPHERTEXT_SIZE: usize = 1088;
 const X25519_PUBLIC_KEY_SIZE: usize = 32;
 
-type MlKem768PublicKey = EncapsulationKey<MlKem768>;
 type MlKem768PrivateKey = DecapsulationKey<MlKem768>;
 type MlKem768Ciphertext = ml_kem::Ciphertext<MlKem768>;
 
@@ -84,27 +83,15 @@ impl KexAlgorithmImplementor for MlKem768X25519Kex {
         #[allow(clippy::indexing_slicing)]
         let c_pk1_bytes = &c_init[MLKEM768_PUBLIC_KEY_SIZE..];
 
-        let c_pk2 = MlKem768PublicKey::new_from_slice(c_pk2_bytes).map_err(|_| Error::Kex)?;
+        let c_pk1 = c_pk1_bytes.try_into().map_err(|_| Error::Kex)?;
 
-        let mut c_pk1 = MontgomeryPoint([0; 32]);
-        c_pk1.0.copy_from_slice(c_pk1_bytes);
-
-        let (s_ct2, k_pq_shared_secret) = c_pk2.encapsulate_with_rng(&mut rand::rng());
-
-        let s_secret = rand::random::<[u8; 32]>();
-        let s_pk1 = MontgomeryPoint::mul_base_clamped(s_secret);
-
-        let k_cl = c_pk1.mul_clamped(s_secret);
-        if k_cl.0 == [0u8; 32] {
-            debug!("client sent a low-order curve25519 pubkey");
-            return Err(Error::Kex);
-        }
+        let (s_ct2, k_pq_shared_secret) = super::server_side::mlkem768(c_pk2_bytes)?;
+        let (s_pk1, k_cl) = super::server_side::x25519(c_pk1)?;
+        let k_cl = MontgomeryPoint(k_cl);
 
         exchange.server_ephemeral.clear();
-        exchange
-            .server_ephemeral
-            .extend_from_slice(s_ct2.as_slice());
-        exchange.server_ephemeral.extend_from_slice(&s_pk1.0);
+        exchange.server_ephemeral.extend_from_slice(&s_ct2);
+        exchange.server_ephemeral.extend_from_slice(&s_pk1);
 
         self.k_pq = Some(k_pq_shared_secret);
         self.k_cl = Some(k_cl);

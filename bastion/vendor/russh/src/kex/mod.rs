@@ -20,6 +20,7 @@ pub mod dh;
 mod ecdh_nistp;
 mod hybrid_mlkem;
 mod none;
+mod server_side;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::convert::TryFrom;
@@ -337,6 +338,15 @@ pub(crate) static KEXES: LazyLock<HashMap<&'static Name, &(dyn KexType + Send + 
         assert_eq!(ALL_KEX_ALGORITHMS.len(), h.len());
         h
     });
+
+/// Draws from the random generator of the key exchanges' library, which looks
+/// for a device file when it is first used: for a server that forbids itself
+/// to open files before it serves.
+pub fn prepare_random() -> Result<(), Error> {
+    #[cfg(feature = "aws-lc-rs")]
+    aws_lc_rs::rand::fill(&mut [0; 1]).map_err(|_| Error::Kex)?;
+    Ok(())
+}
 
 thread_local! {
     static KEY_BUF: RefCell<CryptoVec> = RefCell::new(CryptoVec::new());

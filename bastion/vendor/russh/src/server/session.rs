@@ -752,7 +752,9 @@ impl Session {
                     let mut pkt = self.maybe_decompress(&buffer)?;
 
                     match pkt.buffer.first() {
-                        None => (),
+                        // Without its number it is no message (RFC 4253 section 6),
+                        // and none that a strict key exchange could pass over.
+                        None => return Err(Error::Inconsistent.into()),
                         Some(&crate::msg::DISCONNECT) => {
                             debug!("break");
                             is_reading = Some((stream_read, buffer, opening_cipher));

@@ -1,0 +1,59 @@
+//! The starter: a process that is started once and copies itself for each connection.
+//!
+//! A copy takes a fifth of the time and a third of the memory that starting the program anew does:
+//! what the loader and the libraries prepare is there once for all sessions. The starter knows
+//! nothing, and has nothing but its link to the monitor, which a copy closes first of all.
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use std::os::fd::AsFd;
+
+use super::{SessionError, link, send, serve};
+use crate::ipc::{FromStarter, Link, LinkError, ToStarter};
+use crate::sys::{process, spawn};
+
+type MonitorLink = Link<FromStarter, ToStarter>;
+
+/// Starts sessions until the monitor goes; in a copy, serves one connection until it ends. Run
+/// with the link to the monitor inherited, in a process of one thread.
+pub fn run() -> Result<(), SessionError> {
+    let system = |what| move |source| SessionError::System { what, source };
+    process::set_name(c"bastion-starter");
+    process::forbid_dump().map_err(system("forbid dumps"))?;
+    let monitor = spawn::inherited(1).map_err(system("the link"))?;
+    let Some(monitor) = monitor.into_iter().next().map(MonitorLink::new) else {
+        return Err(system("the link")(std::io::ErrorKind::NotFound.into()));
+    };
+    loop {
+        let (ToStarter::Start, descriptors) = match monitor.receive() {
+            Ok(order) => order,
+            Err(LinkError::NotNow) => {
+                wait(&monitor)?;
+                continue;
+            }
+            Err(LinkError::Closed) => return Ok(()),
+            Err(source) => return Err(link("monitor")(source)),
+        };
+        let Ok([to_monitor, to_gate]) = <[_; 2]>::try_from(descriptors) else {
+            return Err(system("the links")(std::io::ErrorKind::NotFound.into()));
+        };
+        let answer = match spawn::sibling() {
+            Ok(spawn::Sibling::Copy) => {
+                drop(monitor);
+                return serve(Link::new(to_monitor), Link::new(to_gate));
+            }
+            Ok(spawn::Sibling::Original(pid)) => FromStarter::Started(pid.as_raw().unsigned_abs()),
+            Err(error) => FromStarter::Failed(error.to_string()),
+        };
+        send(&monitor, &answer, &[], "monitor")?;
+    }
+}
+
+fn wait(monitor: &MonitorLink) -> Result<(), SessionError> {
+    let mut watched = [PollFd::new(monitor.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut watched, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(link("monitor")(LinkError::System(error.into()))),
+    }
+}
