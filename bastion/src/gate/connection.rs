@@ -11,9 +11,10 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Gate;
+use super::authentication::now;
 use super::channels::Channels;
 use super::forwards::Forwards;
-use super::handler::{ConnectionError, ConnectionHandler, State, now};
+use super::handler::{ConnectionError, ConnectionHandler, State};
 use super::startups::HasToGo;
 use super::stream::{Activity, CountedStream, Traffic};
 use crate::ipc::{ConnectionId, FromGate, bounded};

@@ -3,10 +3,11 @@
 //!
 //! ```text
 //! listener ─▶ shards ─▶ connection ─▶ handler ─ authentication ─▶ policy, then the monitor's grant
-//!                                       ├─ channels ─▶ the session process's descriptors, by way of pump
+//!                                       ├─ programs ─▶ channels ─▶ the session process's descriptors, by way of pump
 //!                                       └─ forwarding ─▶ forwards ─▶ sockets, which connector gets from the session process
 //! ```
 
+mod authentication;
 mod channels;
 mod connection;
 mod connector;
@@ -19,6 +20,7 @@ mod input_queue;
 mod link;
 mod listener;
 mod monitor;
+mod programs;
 mod pump;
 mod read_ahead;
 mod session;
