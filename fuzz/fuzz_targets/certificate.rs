@@ -22,7 +22,7 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
     let line = CA.public_key().to_openssh().expect("a public key");
     Rules {
         trusted_user_ca_keys: TrustedUserCaKeys::parse(&line, "fuzz").expect("a CA key"),
-        revocations: Revocations::None,
+        revocations: Revocations::default(),
         logins: Logins::from_iter(LOGINS.map(|name| (name, "claw"))),
         permit_pty: true,
         permit_port_forwarding: true,

@@ -52,7 +52,7 @@ fn start() -> (Runtime, LoneGate) {
     let line = key(7).public_key().to_openssh().expect("a public key");
     let rules = Rules {
         trusted_user_ca_keys: TrustedUserCaKeys::parse(&line, "fuzz").expect("a CA key"),
-        revocations: Revocations::None,
+        revocations: Revocations::default(),
         logins: Logins::from_iter([("claw", "claw")]),
         permit_pty: true,
         permit_port_forwarding: true,

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 static RULES: LazyLock<Rules> = LazyLock::new(|| Rules {
     trusted_user_ca_keys: TrustedUserCaKeys::parse(CA, "fuzz").expect("a CA key"),
-    revocations: Revocations::None,
+    revocations: Revocations::default(),
     logins: Logins::from_iter([("claw", "claw")]),
     permit_pty: true,
     permit_port_forwarding: true,

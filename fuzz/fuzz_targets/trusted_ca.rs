@@ -21,7 +21,10 @@ fuzz_target!(|input: &[u8]| {
     let mut read = 0;
     for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let name = line.split_whitespace().next().unwrap_or_default();
-        assert!(!name.contains("-cert-v01") && !name.starts_with("sk-"), "{line}");
+        assert!(
+            !name.contains("-cert-v01") && !name.starts_with("sk-"),
+            "{line}"
+        );
         // A comment is nothing to us, and ssh-key is particular about it.
         let key: Vec<&str> = line.split_ascii_whitespace().take(2).collect();
         let by_ssh_key = ssh_key::PublicKey::from_openssh(&key.join(" "));

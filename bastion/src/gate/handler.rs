@@ -12,25 +12,21 @@ use russh::{Channel as RusshChannel, ChannelId, ChannelOpenFailure, Disconnect, 
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::channels::{Channel, Channels, RunTerms};
+use super::authentication::too_many_tries;
+use super::channels::{Channel, Channels};
 use super::forwards::Forwards;
+use super::programs::{answer, signal_name, window_size};
 use super::session::Session;
+use super::stream::Activity;
 use super::{Gate, Terms, transport};
-use crate::ipc::{
-    ConnectionId, Destination, FromGate, GrantRequest, ListenAddress, Program, PtyRequest,
-    RefusalRecord, ToSession, Verdict, bounded,
-};
-use crate::policy::{
-    self, AuthRequest, Decision, LoginRequest, Permissions, Proof, UserCertificate,
-};
-use crate::sys::pty::WindowSize;
+use crate::ipc::{ConnectionId, Destination, ListenAddress, Program, PtyRequest, ToSession};
+use crate::policy::lifetime::LoggedIn;
+use crate::policy::{Permissions, Proof, UserCertificate};
 
 /// The most variables that a client may ask to be set on a channel before its program starts.
 const MAX_ENVIRONMENT: usize = 128;
 /// The longest command, in bytes: what a message to the session holds, with room for the rest.
 const MAX_COMMAND: usize = 128 * 1024;
-/// The status of a program that could not be started: as a shell says of one it cannot execute.
-const NOT_STARTED: u32 = 126;
 /// The longest name of a terminal, a subsystem or a variable, and value of a variable.
 const MAX_WORD: usize = 4096;
 
@@ -52,11 +48,12 @@ pub(super) struct ConnectionHandler {
     /// What the client calls itself; known once the transport has begun.
     pub(super) client: watch::Receiver<Vec<u8>>,
     /// Told when somebody is let in.
-    pub(super) logged_in: watch::Sender<bool>,
+    pub(super) logged_in: watch::Sender<Option<LoggedIn>>,
     pub(super) state: State,
     pub(super) tries: u32,
     /// The certificate that was last asked about, to be signed for next.
     pub(super) offered: Option<UserCertificate>,
+    pub(super) activity: Arc<Activity>,
     pub(super) channels: Channels,
     pub(super) forwards: Forwards,
 }
@@ -74,92 +71,6 @@ pub(super) enum State {
 }
 
 impl ConnectionHandler {
-    /// Whether there have been too many tries with this one.
-    fn one_more_try(&mut self) -> bool {
-        self.tries += 1;
-        self.tries > self.terms.limits.max_auth_tries
-    }
-
-    /// A query whether a certificate would do. Those whose authority is trusted may sign, so that
-    /// their holders can be told what else is wrong.
-    fn would_do(&mut self, login_name: &str, certificate: &[u8]) -> bool {
-        let Ok(certificate) = UserCertificate::parse(certificate) else {
-            return false;
-        };
-        let request = AuthRequest {
-            login_name,
-            source: self.peer.ip(),
-            now: now(),
-            security_key: None,
-        };
-        let would_do = match policy::authorize(&certificate, &request, &self.gate.rules()) {
-            Ok(_) => true,
-            Err(refusal) => refusal.disclosed().is_some(),
-        };
-        self.offered = would_do.then_some(certificate);
-        would_do
-    }
-
-    /// A signed request: decided here, and again by the monitor.
-    async fn log_in(&mut self, login_name: &str, certificate: &[u8], proof: Proof) -> Auth {
-        let request = LoginRequest {
-            login_name,
-            source: self.peer.ip(),
-            certificate,
-            proof: &proof,
-        };
-        let Decision {
-            certificate: parsed,
-            verdict,
-        } = policy::decide_on_offered(self.offered.take(), &request, now(), &self.gate.rules());
-        let permissions = match verdict {
-            Ok(permissions) => permissions,
-            Err(refusal) => {
-                let record = RefusalRecord::new(&refusal, parsed.as_ref());
-                let (connection, login_name) = (self.id, bounded(login_name));
-                let refused = FromGate::Refused {
-                    connection,
-                    login_name,
-                    refusal: record,
-                };
-                self.gate.monitor.tell(refused).await;
-                return self.refuse(refusal.disclosed());
-            }
-        };
-        let request = GrantRequest {
-            connection: self.id,
-            peer: self.peer,
-            local: self.local,
-            client_version: bounded(String::from_utf8_lossy(&self.client.borrow())),
-            login_name: login_name.to_owned(),
-            certificate: certificate.to_owned(),
-            proof,
-        };
-        match self.gate.monitor.grant(request).await {
-            Verdict::Granted => {
-                self.state = State::LoggedIn {
-                    permissions: Box::new(permissions),
-                    session: None,
-                };
-                self.logged_in.send_replace(true);
-                Auth::Accept
-            }
-            Verdict::Refused(sentence) => self.refuse(sentence),
-        }
-    }
-
-    /// Tells a certificate's holder why. Pomerium passes on the text of a DISCONNECT, and shows
-    /// "Permission Denied" alone after a FAILURE; others may have another certificate to try.
-    fn refuse(&self, sentence: Option<String>) -> Auth {
-        match sentence {
-            None => Auth::reject(),
-            Some(sentence) if transport::is_envoy(&self.client.borrow()) => {
-                Auth::Disconnect(format!("bastion: {sentence}"))
-            }
-            Some(sentence) => Auth::RejectWithBanner(format!("bastion: {sentence}\r\n")),
-        }
-    }
-
     /// The session process, started now if this is the first that needs it.
     pub(super) async fn open_session(&mut self, handle: Handle) -> Result<(), String> {
         match &self.state {
@@ -193,88 +104,17 @@ impl ConnectionHandler {
             State::Stranger => None,
         }
     }
-
-    /// Starts a channel's program and answers the request for it.
-    async fn start(
-        &mut self,
-        id: ChannelId,
-        program: Program,
-        transport: &mut Transport,
-    ) -> Result<(), ConnectionError> {
-        if self
-            .channels
-            .lock()
-            .get_mut(&id)
-            .and_then(Channel::waiting)
-            .is_none()
-        {
-            // One program a channel (RFC 4254 §6.5); the one that runs goes on.
-            return answer(transport, id, false);
-        }
-        let is_subsystem = matches!(program, Program::Subsystem(_));
-        match self.try_start(id, program, transport.handle()).await {
-            Ok(()) => transport.channel_success(id)?,
-            Err(_) if is_subsystem => transport.channel_failure(id)?,
-            Err(sentence) => {
-                // A client shows a failure without its reason, and a program's last words.
-                transport.channel_success(id)?;
-                transport.extended_data(id, 1, format!("bastion: {sentence}\r\n").into_bytes())?;
-                transport.eof(id)?;
-                transport.exit_status_request(id, NOT_STARTED)?;
-                transport.close(id)?;
-                self.channels.lock().remove(&id);
-            }
-        }
-        Ok(())
-    }
-
-    async fn try_start(
-        &mut self,
-        id: ChannelId,
-        program: Program,
-        handle: Handle,
-    ) -> Result<(), String> {
-        let waiting = self
-            .channels
-            .lock()
-            .get_mut(&id)
-            .and_then(Channel::take_waiting);
-        let mut waiting = waiting.ok_or("a program runs on this channel already")?;
-        let session = self.session().ok_or("there is no session")?;
-        let (pty, environment) = (waiting.pty.take(), std::mem::take(&mut waiting.environment));
-        let started = session.start(id.into(), program, pty, environment).await?;
-        let closed = self.report_closed(id);
-        self.channels
-            .run(id, waiting, started, &self.run_terms(handle), closed)
-    }
-
-    pub(super) fn run_terms(&self, handle: Handle) -> RunTerms {
-        let chunk = transport::chunk_for(&self.client.borrow());
-        RunTerms {
-            handle,
-            window: self.terms.limits.window,
-            chunk,
-        }
-    }
-
-    /// Tells the monitor that a channel is closed.
-    fn report_closed(&self, id: ChannelId) -> impl Future<Output = ()> + Send + 'static {
-        let traffic = self
-            .channels
-            .lock()
-            .get(&id)
-            .map(|channel| channel.traffic().clone());
-        let (gate, connection) = (self.gate.clone(), self.id);
-        async move {
-            let Some(traffic) = traffic else { return };
-            let closed = FromGate::channel_closed(connection, id.into(), &traffic);
-            gate.monitor.tell(closed).await;
-        }
-    }
 }
 
 impl Handler for ConnectionHandler {
     type Error = ConnectionError;
+
+    /// As sshd, before anything is known of the user; not after a successful login, where Pomerium
+    /// does not pass it on.
+    async fn authentication_banner(&mut self) -> Result<Option<String>, ConnectionError> {
+        let banner = self.terms.limits.banner.as_deref();
+        Ok(banner.map(|text| transport::banner_for(text, &self.client.borrow())))
+    }
 
     /// Nobody comes in by a plain key: not even the offer is worth a signature.
     async fn auth_publickey_offered(
@@ -330,7 +170,9 @@ impl Handler for ConnectionHandler {
         }
         let id = channel.id();
         let (_, writer) = channel.split();
-        self.channels.lock().insert(id, Channel::new(writer));
+        self.channels
+            .lock()
+            .insert(id, Channel::new(writer, &self.activity));
         reply.accept().await;
         Ok(())
     }
@@ -620,51 +462,4 @@ impl Handler for ConnectionHandler {
         }
         Ok(())
     }
-}
-
-fn answer(transport: &mut Transport, id: ChannelId, success: bool) -> Result<(), ConnectionError> {
-    match success {
-        true => transport.channel_success(id)?,
-        false => transport.channel_failure(id)?,
-    }
-    Ok(())
-}
-
-fn too_many_tries() -> Auth {
-    Auth::Disconnect("Too many authentication failures".into())
-}
-
-fn window_size(columns: u32, rows: u32, width: u32, height: u32) -> WindowSize {
-    let fit = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
-    WindowSize {
-        columns: fit(columns),
-        rows: fit(rows),
-        width: fit(width),
-        height: fit(height),
-    }
-}
-
-/// RFC 4254 §6.10.
-fn signal_name(signal: &Sig) -> Option<&str> {
-    Some(match signal {
-        Sig::ABRT => "ABRT",
-        Sig::ALRM => "ALRM",
-        Sig::FPE => "FPE",
-        Sig::HUP => "HUP",
-        Sig::ILL => "ILL",
-        Sig::INT => "INT",
-        Sig::KILL => "KILL",
-        Sig::PIPE => "PIPE",
-        Sig::QUIT => "QUIT",
-        Sig::SEGV => "SEGV",
-        Sig::TERM => "TERM",
-        Sig::USR1 => "USR1",
-        Sig::Custom(name) if name.len() <= 16 => name,
-        Sig::Custom(_) => return None,
-    })
-}
-
-fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }

@@ -3,10 +3,11 @@
 //!
 //! ```text
 //! listener ─▶ shards ─▶ connection ─▶ handler ─ authentication ─▶ policy, then the monitor's grant
-//!                                       ├─ channels ─▶ the session process's descriptors, by way of pump
+//!                                       ├─ programs ─▶ channels ─▶ the session process's descriptors, by way of pump
 //!                                       └─ forwarding ─▶ forwards ─▶ sockets, which connector gets from the session process
 //! ```
 
+mod authentication;
 mod channels;
 mod connection;
 mod connector;
@@ -19,6 +20,7 @@ mod input_queue;
 mod link;
 mod listener;
 mod monitor;
+mod programs;
 mod pump;
 mod read_ahead;
 mod session;
@@ -197,7 +199,7 @@ async fn hear(
     while let Some(order) = messages.recv().await {
         match order {
             monitor::Order::Rules(rules) => gate.replace_rules(*rules),
-            monitor::Order::Limits(limits) => gate.replace_limits(limits),
+            monitor::Order::Limits(limits) => gate.replace_limits(*limits),
             // The kernel can hold a thread up in the name of an account, such as by a descriptor
             // that takes its time to be closed. The monitor replaces a gate that does not answer.
             monitor::Order::SayAlive => {

@@ -1,0 +1,149 @@
+//! What runs on a channel of type session (RFC 4254 §6): started, and reported when it is over.
+
+use russh::server::{Handle, Session as Transport};
+use russh::{ChannelId, Sig};
+
+use super::channels::{Channel, RunTerms};
+use super::handler::{ConnectionError, ConnectionHandler};
+use super::transport;
+use crate::ipc::{FromGate, Program};
+use crate::sys::pty::WindowSize;
+
+/// The status of a program that could not be started: as a shell says of one it cannot execute.
+const NOT_STARTED: u32 = 126;
+
+impl ConnectionHandler {
+    /// Starts a channel's program and answers the request for it.
+    pub(super) async fn start(
+        &mut self,
+        id: ChannelId,
+        program: Program,
+        transport: &mut Transport,
+    ) -> Result<(), ConnectionError> {
+        if self
+            .channels
+            .lock()
+            .get_mut(&id)
+            .and_then(Channel::waiting)
+            .is_none()
+        {
+            // One program a channel (RFC 4254 §6.5); the one that runs goes on.
+            return answer(transport, id, false);
+        }
+        let is_subsystem = matches!(program, Program::Subsystem(_));
+        match self.try_start(id, program, transport.handle()).await {
+            Ok(()) => transport.channel_success(id)?,
+            Err(_) if is_subsystem => transport.channel_failure(id)?,
+            Err(sentence) => {
+                // A client shows a failure without its reason, and a program's last words.
+                transport.channel_success(id)?;
+                transport.extended_data(id, 1, format!("bastion: {sentence}\r\n").into_bytes())?;
+                transport.eof(id)?;
+                transport.exit_status_request(id, NOT_STARTED)?;
+                transport.close(id)?;
+                self.channels.lock().remove(&id);
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_start(
+        &mut self,
+        id: ChannelId,
+        program: Program,
+        handle: Handle,
+    ) -> Result<(), String> {
+        let waiting = self
+            .channels
+            .lock()
+            .get_mut(&id)
+            .and_then(Channel::take_waiting);
+        let mut waiting = waiting.ok_or("a program runs on this channel already")?;
+        let session = self.session().ok_or("there is no session")?;
+        let (pty, environment) = (waiting.pty.take(), std::mem::take(&mut waiting.environment));
+        let idle_limit = self.terms.limits.lifetime.channel_timeout(&kind(&program));
+        let started = session.start(id.into(), program, pty, environment).await?;
+        let closed = self.report_closed(id);
+        let terms = RunTerms {
+            idle_limit,
+            ..self.run_terms(handle)
+        };
+        self.channels.run(id, waiting, started, &terms, closed)
+    }
+
+    pub(super) fn run_terms(&self, handle: Handle) -> RunTerms {
+        let chunk = transport::chunk_for(&self.client.borrow());
+        RunTerms {
+            handle,
+            window: self.terms.limits.window,
+            chunk,
+            idle_limit: None,
+        }
+    }
+
+    /// Tells the monitor that a channel is closed.
+    pub(super) fn report_closed(&self, id: ChannelId) -> impl Future<Output = ()> + Send + 'static {
+        let traffic = self
+            .channels
+            .lock()
+            .get(&id)
+            .map(|channel| channel.traffic().clone());
+        let (gate, connection) = (self.gate.clone(), self.id);
+        async move {
+            let Some(traffic) = traffic else { return };
+            let closed = FromGate::channel_closed(connection, id.into(), &traffic);
+            gate.monitor.tell(closed).await;
+        }
+    }
+}
+
+pub(super) fn answer(
+    transport: &mut Transport,
+    id: ChannelId,
+    success: bool,
+) -> Result<(), ConnectionError> {
+    match success {
+        true => transport.channel_success(id)?,
+        false => transport.channel_failure(id)?,
+    }
+    Ok(())
+}
+
+/// The kind of a program's channel, as sshd_config(5) names it under ChannelTimeout.
+fn kind(program: &Program) -> String {
+    match program {
+        Program::Shell => "session:shell".into(),
+        Program::Exec(_) => "session:command".into(),
+        Program::Subsystem(name) => format!("session:subsystem:{name}"),
+    }
+}
+
+pub(super) fn window_size(columns: u32, rows: u32, width: u32, height: u32) -> WindowSize {
+    let fit = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
+    WindowSize {
+        columns: fit(columns),
+        rows: fit(rows),
+        width: fit(width),
+        height: fit(height),
+    }
+}
+
+/// RFC 4254 §6.10.
+pub(super) fn signal_name(signal: &Sig) -> Option<&str> {
+    Some(match signal {
+        Sig::ABRT => "ABRT",
+        Sig::ALRM => "ALRM",
+        Sig::FPE => "FPE",
+        Sig::HUP => "HUP",
+        Sig::ILL => "ILL",
+        Sig::INT => "INT",
+        Sig::KILL => "KILL",
+        Sig::PIPE => "PIPE",
+        Sig::QUIT => "QUIT",
+        Sig::SEGV => "SEGV",
+        Sig::TERM => "TERM",
+        Sig::USR1 => "USR1",
+        Sig::Custom(name) if name.len() <= 16 => name,
+        Sig::Custom(_) => return None,
+    })
+}
