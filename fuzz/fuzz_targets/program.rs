@@ -11,6 +11,7 @@ use bastion::config::Config;
 use bastion::ipc::{ConnectionId, SessionSetup};
 use bastion::session::fuzzing::{environment, modes};
 use bastion::sys::account::Account;
+use bastion::sys::spawn::ProgramLimits;
 use bastion_fuzz::Pieces;
 use libfuzzer_sys::fuzz_target;
 use nix::sys::termios::Termios;
@@ -33,6 +34,11 @@ static SETUP: LazyLock<SessionSetup> = LazyLock::new(|| {
         terminal_group: None,
         no_new_privileges: false,
         permit_network: true,
+        print_motd: false,
+        program_limits: ProgramLimits {
+            descriptors: 1024,
+            processes: None,
+        },
     }
 });
 const OURS: [&[u8]; 8] = [

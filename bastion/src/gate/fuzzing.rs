@@ -14,8 +14,9 @@ use super::forwards::Forwards;
 use super::handler::{ConnectionHandler, State};
 use super::link::AsyncLink;
 use super::monitor::Monitor;
+use super::stream::Activity;
 use super::transport::Transports;
-use super::{Gate, GateError};
+use super::{Gate, GateError, Terms};
 use crate::config::Config;
 use crate::ipc::{ConnectionId, FromGate, HostKey, Link, ToGate};
 use crate::policy::Rules;
@@ -46,11 +47,13 @@ impl LoneGate {
                 }
             }
         });
-        let limits = Config::default().limits();
+        let limits = Config::default().limits(None);
         let (drain, draining) = watch::channel(None);
         let gate = Gate {
-            transports: Transports::new(host_keys, &limits)?,
-            limits,
+            terms: RwLock::new(Arc::new(Terms {
+                transports: Transports::new(host_keys, &limits)?,
+                limits,
+            })),
             rules: RwLock::new(Arc::new(rules)),
             monitor,
             draining,
@@ -68,9 +71,11 @@ impl LoneGate {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (tell_client, client) = watch::channel(Vec::new());
-        let (logged_in, _let_in) = watch::channel(false);
+        let (logged_in, _let_in) = watch::channel(None);
+        let (terms, activity) = (self.gate.terms(), Arc::<Activity>::default());
         let handler = ConnectionHandler {
             gate: self.gate.clone(),
+            terms: terms.clone(),
             id: ConnectionId(1),
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             local: SocketAddr::from((Ipv4Addr::LOCALHOST, 22)),
@@ -80,14 +85,14 @@ impl LoneGate {
             tries: 0,
             offered: None,
             channels: Channels::default(),
-            forwards: Forwards::default(),
+            forwards: Forwards::new(&activity),
+            activity,
         };
         let choose = |_, version: &[u8]| {
             tell_client.send_replace(version.to_owned());
-            self.gate.transports.choose(version)
+            terms.transports.choose(version)
         };
-        let transports = &self.gate.transports;
-        let starting = run_stream_for_peer(transports.initial(), choose, stream, handler);
+        let starting = run_stream_for_peer(terms.transports.initial(), choose, stream, handler);
         if let Ok(running) = starting.await {
             // How it ends is the client's affair.
             let _ended = running.await;
