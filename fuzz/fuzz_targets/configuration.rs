@@ -15,7 +15,7 @@ fuzz_target!(|input: &[u8]| {
         Ok(config) => config,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
-    let _limits = config.limits();
+    let _limits = config.limits(None);
     let _terms = config.terms();
     let forwarding = config.forwarding_rules();
     let metadata: SocketAddr = "169.254.169.254:80".parse().expect("an address");

@@ -34,6 +34,7 @@ static SETUP: LazyLock<SessionSetup> = LazyLock::new(|| {
         terminal_group: None,
         no_new_privileges: false,
         permit_network: true,
+        print_motd: false,
         program_limits: ProgramLimits {
             descriptors: 1024,
             processes: None,

@@ -14,6 +14,7 @@ use super::forwards::Forwards;
 use super::handler::{ConnectionHandler, State};
 use super::link::AsyncLink;
 use super::monitor::Monitor;
+use super::stream::Activity;
 use super::transport::Transports;
 use super::{Gate, GateError, Terms};
 use crate::config::Config;
@@ -46,7 +47,7 @@ impl LoneGate {
                 }
             }
         });
-        let limits = Config::default().limits();
+        let limits = Config::default().limits(None);
         let (drain, draining) = watch::channel(None);
         let gate = Gate {
             terms: RwLock::new(Arc::new(Terms {
@@ -69,9 +70,9 @@ impl LoneGate {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let terms = self.gate.terms();
         let (tell_client, client) = watch::channel(Vec::new());
-        let (logged_in, _let_in) = watch::channel(false);
+        let (logged_in, _let_in) = watch::channel(None);
+        let (terms, activity) = (self.gate.terms(), Arc::<Activity>::default());
         let handler = ConnectionHandler {
             gate: self.gate.clone(),
             terms: terms.clone(),
@@ -84,14 +85,14 @@ impl LoneGate {
             tries: 0,
             offered: None,
             channels: Channels::default(),
-            forwards: Forwards::default(),
+            forwards: Forwards::new(&activity),
+            activity,
         };
         let choose = |_, version: &[u8]| {
             tell_client.send_replace(version.to_owned());
             terms.transports.choose(version)
         };
-        let transports = &terms.transports;
-        let starting = run_stream_for_peer(transports.initial(), choose, stream, handler);
+        let starting = run_stream_for_peer(terms.transports.initial(), choose, stream, handler);
         if let Ok(running) = starting.await {
             // How it ends is the client's affair.
             let _ended = running.await;

@@ -17,7 +17,7 @@ pub fn environment(
     term: Option<&str>,
 ) -> Vec<(OsString, OsString)> {
     let terminal = term.map(|term| (term, Path::new("/dev/pts/0")));
-    environment::for_program(setup, client, None, terminal)
+    environment::for_program(setup, &[], client, None, terminal)
 }
 
 /// Sets a terminal's modes.

@@ -412,7 +412,7 @@ fn a_forced_command_with_options_that_are_not_known_is_refused() {
     let Some(bastion) = Bastion::start("") else {
         return;
     };
-    bastion.certify(&["-O", "force-command=internal-sftp -P remove"]);
+    bastion.certify(&["-O", "force-command=internal-sftp -P vanish"]);
     let output = sftp(&bastion, "pwd\n");
     assert!(!output.status.success());
     let complaints = String::from_utf8_lossy(&output.stderr);

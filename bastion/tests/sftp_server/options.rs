@@ -73,7 +73,7 @@ fn the_folder_to_start_in_can_be_named() {
 #[test]
 fn an_option_that_is_not_known_serves_nothing() {
     let mut command = ours();
-    command.args(["-P", "remove"]);
+    command.args(["-P", "vanish"]);
     let (status, complaints) = Server::run_silent(command).end();
     assert!(!status.success());
     assert!(complaints.contains("-P"), "{complaints}");
