@@ -15,7 +15,7 @@ use super::handler::{ConnectionHandler, State};
 use super::link::AsyncLink;
 use super::monitor::Monitor;
 use super::transport::Transports;
-use super::{Gate, GateError};
+use super::{Gate, GateError, Terms};
 use crate::config::Config;
 use crate::ipc::{ConnectionId, FromGate, HostKey, Link, ToGate};
 use crate::policy::Rules;
@@ -48,9 +48,9 @@ impl LoneGate {
         });
         let limits = Config::default().limits();
         let (drain, draining) = watch::channel(None);
+        let transports = Transports::new(host_keys, &limits)?;
         let gate = Gate {
-            transports: Transports::new(host_keys, &limits)?,
-            limits,
+            terms: RwLock::new(Arc::new(Terms { limits, transports })),
             rules: RwLock::new(Arc::new(rules)),
             monitor,
             draining,
@@ -69,8 +69,10 @@ impl LoneGate {
     {
         let (tell_client, client) = watch::channel(Vec::new());
         let (logged_in, _let_in) = watch::channel(false);
+        let terms = self.gate.terms();
         let handler = ConnectionHandler {
             gate: self.gate.clone(),
+            terms: terms.clone(),
             id: ConnectionId(1),
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             local: SocketAddr::from((Ipv4Addr::LOCALHOST, 22)),
@@ -84,10 +86,9 @@ impl LoneGate {
         };
         let choose = |_, version: &[u8]| {
             tell_client.send_replace(version.to_owned());
-            self.gate.transports.choose(version)
+            terms.transports.choose(version)
         };
-        let transports = &self.gate.transports;
-        let starting = run_stream_for_peer(transports.initial(), choose, stream, handler);
+        let starting = run_stream_for_peer(terms.transports.initial(), choose, stream, handler);
         if let Ok(running) = starting.await {
             // How it ends is the client's affair.
             let _ended = running.await;
