@@ -3,12 +3,14 @@
 #
 #   entrypoint.sh            serve
 #   entrypoint.sh prepare    give the data folders their owners; a container of its own, before
-#   entrypoint.sh configure  complete OpenClaw's configuration; `serve` does it, as claw
+#   entrypoint.sh gateway    complete OpenClaw's configuration and be its gateway; as claw
+#   entrypoint.sh configure  the first half of that
 #
 # The gateway's end is the container's end: the restart policy takes over. bastion's end is not:
 # it is started again, and the gateway does not notice.
 #
-# What is claw's, all of /claw, is read, run and written by claw alone, never by root.
+# What is claw's, all of /claw, is read, run and written by claw alone, never by root, which does not
+# wait for any of it either: an agent may have put there what never ends.
 set -euo pipefail
 cd /
 
@@ -31,15 +33,17 @@ MARK_LINES=/usr/local/share/openclaw-gateway/mark-lines.pl
 # What earlier guides shipped as a password, for everybody to read.
 PLACEHOLDERS='["configure-gateway-token", "changeme-default-token", "configure-gateway-password"]'
 AS_NOBODY=(setpriv --reuid=nobody --regid=nogroup --clear-groups --inh-caps=-all --no-new-privs)
-AS_CLAW=(nice -n "$GATEWAY_NICENESS" prlimit "--nproc=$GATEWAY_PROCESSES" setpriv --reuid=claw --regid=claw --init-groups --inh-caps=-all --no-new-privs
+AS_CLAW=(nice -n "$GATEWAY_NICENESS" prlimit "--nproc=$GATEWAY_PROCESSES"
+    setpriv --reuid=claw --regid=claw --init-groups --inh-caps=-all --no-new-privs
     env HOME=/claw USER=claw LOGNAME=claw SHELL=/bin/bash)
 
 main() {
     case ${1:-serve} in
         serve) serve ;;
         prepare) prepare ;;
+        gateway) gateway ;;
         configure) configure ;;
-        *) fail "there is no '$1'; it is serve, prepare or configure" ;;
+        *) fail "there is no '$1'; it is serve, prepare, gateway or configure" ;;
     esac
 }
 
@@ -61,10 +65,8 @@ serve() {
     # What claw says to the log is marked as such: it cannot pass for a line of bastion's.
     exec {openclaw_log}> >(exec "${AS_NOBODY[@]}" perl "$MARK_LINES" openclaw)
     openclaw_marker=$!
-    "${AS_CLAW[@]}" "$0" configure 1>&"$openclaw_log" 2>&1 {openclaw_log}>&- ||
-        say "OpenClaw's configuration was not completed; going on with it as it is"
+    start_bastion
     [[ -n $stopping ]] || start_gateway
-    [[ -n $stopping ]] || start_bastion
     while [[ -n $gateway$mending ]]; do
         ended='' status=0
         # shellcheck disable=SC2086 # those that do not run are not there
@@ -81,7 +83,7 @@ serve() {
 }
 
 start_gateway() {
-    "${AS_CLAW[@]}" openclaw gateway 1>&"$openclaw_log" 2>&1 {openclaw_log}>&- &
+    "${AS_CLAW[@]}" "$0" gateway 1>&"$openclaw_log" 2>&1 {openclaw_log}>&- &
     gateway=$!
     gateway_started=$SECONDS
     say "the gateway runs as process $gateway"
@@ -176,7 +178,12 @@ owned() {
     chmod "$mode" "$folder"
 }
 
-# ---- configure -------------------------------------------------------------------------------
+# ---- gateway, configure -------------------------------------------------------------------------------
+
+gateway() {
+    "$0" configure || say "OpenClaw's configuration was not completed; going on with it as it is"
+    exec openclaw gateway
+}
 
 # As claw. OpenClaw reverts a configuration that others wrote; it is told what to change by its
 # own command, and only if there is something to change: that takes seconds.

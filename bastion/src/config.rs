@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::ipc::{Limits, SessionTerms};
 use crate::policy::forwarding::{EndpointPattern, ForwardingRules, GatewayPorts};
+use crate::policy::lifetime;
 use crate::policy::startups::MaxStartups;
 use crate::sftp;
 use crate::sys::files::{self, FileError};
@@ -55,8 +56,8 @@ pub struct Config {
     pub pass_env: Vec<String>,
     /// Variables that every program gets, with their values.
     pub set_env: BTreeMap<String, String>,
-    /// The value of PATH.
-    pub path: String,
+    /// The value of PATH; without it that of /etc/environment, or a usual one.
+    pub path: Option<String>,
     /// Whether programs may gain privileges (set-uid programs such as sudo).
     pub no_new_privileges: bool,
     /// Whether programs may open network sockets; if not, Unix sockets are all they have.
@@ -105,11 +106,34 @@ pub struct Config {
     /// Bytes in one direction after which bastion asks for new keys. Clients ask before that; this
     /// comes before a cipher's packet counter can wrap.
     pub rekey_limit: u64,
+    /// After this time bastion asks for new keys; "0s": never. More sessions have been broken by
+    /// new keys than saved.
+    #[serde(deserialize_with = "duration")]
+    pub rekey_interval: Duration,
     /// After this time without a sign of the client it is asked for one; "0s": never.
     #[serde(deserialize_with = "duration")]
     pub client_alive_interval: Duration,
     /// So many questions without an answer end the connection.
     pub client_alive_count_max: u32,
+    /// How long a connection may go on without a byte on any channel; "0s": for ever.
+    #[serde(deserialize_with = "duration")]
+    pub idle_timeout: Duration,
+    /// How long without an open channel.
+    #[serde(deserialize_with = "duration")]
+    pub unused_connection_timeout: Duration,
+    /// How long a channel of a kind may be idle before it is closed; the kinds are those of
+    /// sshd_config(5), such as `"session:*"` and `direct-tcpip`.
+    #[serde(deserialize_with = "durations")]
+    pub channel_timeout: BTreeMap<String, Duration>,
+    /// How long a connection may go on after the login, whatever it does.
+    #[serde(deserialize_with = "duration")]
+    pub max_session_time: Duration,
+    /// Whether it ends when the certificate does.
+    pub end_at_certificate_expiry: bool,
+    /// A file that everybody reads before the login.
+    pub banner: Option<PathBuf>,
+    /// Whether a shell with a terminal shows /etc/motd first.
+    pub print_motd: bool,
     /// How long open sessions may go on after SIGTERM.
     #[serde(deserialize_with = "duration")]
     pub shutdown_grace_time: Duration,
@@ -233,7 +257,7 @@ impl Default for Config {
                 "NODE_OPTIONS",
             ]),
             set_env: BTreeMap::new(),
-            path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
+            path: None,
             no_new_privileges: false,
             permit_network: true,
             permit_tty: true,
@@ -253,8 +277,16 @@ impl Default for Config {
             max_sessions: 100,
             max_processes: None,
             rekey_limit: 16 << 30,
+            rekey_interval: Duration::ZERO,
             client_alive_interval: Duration::ZERO,
             client_alive_count_max: 3,
+            idle_timeout: Duration::ZERO,
+            unused_connection_timeout: Duration::ZERO,
+            channel_timeout: BTreeMap::new(),
+            max_session_time: Duration::ZERO,
+            end_at_certificate_expiry: false,
+            banner: None,
+            print_motd: true,
             shutdown_grace_time: Duration::from_secs(5),
         }
     }
@@ -347,11 +379,11 @@ impl Config {
         {
             return unusable("set_env", format!("{name:?}"), "that is no variable's name");
         }
-        if !(1 << 20..=16 << 30).contains(&self.rekey_limit) {
+        if !(16..=16 << 30).contains(&self.rekey_limit) {
             return unusable(
                 "rekey_limit",
                 self.rekey_limit.to_string(),
-                "give 1 MiB to 16 GiB, in bytes",
+                "give 16 to 17179869184 (16 GiB), in bytes",
             );
         }
         for (name, command) in &self.subsystem {
@@ -365,7 +397,7 @@ impl Config {
                 return unusable(
                     "subsystem",
                     value(),
-                    "the options of internal-sftp are -R, -u UMASK and -d DIR",
+                    "the options of internal-sftp are -R, -p and -P REQUESTS, -u UMASK and -d DIR",
                 );
             }
         }
@@ -431,8 +463,8 @@ impl Config {
         }
     }
 
-    /// The limits that the gate keeps.
-    pub fn limits(&self) -> Limits {
+    /// The limits that the gate keeps, and what it says to everybody.
+    pub fn limits(&self, banner: Option<String>) -> Limits {
         Limits {
             login_grace_time: self.login_grace_time,
             max_auth_tries: self.max_auth_tries,
@@ -441,9 +473,23 @@ impl Config {
             max_connections: self.max_connections,
             max_sessions: self.max_sessions,
             rekey_limit: self.rekey_limit,
+            rekey_interval: self.rekey_interval,
             client_alive_interval: self.client_alive_interval,
             client_alive_count_max: self.client_alive_count_max,
             window: 2 * 1024 * 1024,
+            lifetime: self.lifetime(),
+            banner,
+        }
+    }
+
+    /// How long a connection may go on.
+    pub fn lifetime(&self) -> lifetime::Limits {
+        lifetime::Limits {
+            idle_timeout: self.idle_timeout,
+            unused_connection_timeout: self.unused_connection_timeout,
+            max_session_time: self.max_session_time,
+            end_at_certificate_expiry: self.end_at_certificate_expiry,
+            channel_timeout: self.channel_timeout.clone(),
         }
     }
 }
@@ -477,9 +523,23 @@ fn max_startups<'de, D: serde::Deserializer<'de>>(input: D) -> Result<MaxStartup
 
 /// A time as people write it: "30s", "2m", "1h 30m".
 fn duration<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(input)?;
-    humantime::parse_duration(&text).map_err(|error| {
-        serde::de::Error::custom(format!(
+    parse_duration(&String::deserialize(input)?)
+}
+
+/// Times by name.
+fn durations<'de, D: serde::Deserializer<'de>>(
+    input: D,
+) -> Result<BTreeMap<String, Duration>, D::Error> {
+    let texts = BTreeMap::<String, String>::deserialize(input)?;
+    let times = texts.into_iter();
+    times
+        .map(|(name, text)| Ok((name, parse_duration(&text)?)))
+        .collect()
+}
+
+fn parse_duration<E: serde::de::Error>(text: &str) -> Result<Duration, E> {
+    humantime::parse_duration(text).map_err(|error| {
+        E::custom(format!(
             "\"{text}\" is not a time ({error}); write \"30s\", \"2m\" or \"1h\""
         ))
     })
@@ -578,7 +638,7 @@ mod tests {
             ..Config::default()
         };
         assert!(config.check().unwrap_err().to_string().contains("name one"));
-        for command in ["", " ", "internal-sftp -P remove", "a\0b"] {
+        for command in ["", " ", "internal-sftp -P vanish", "a\0b"] {
             let subsystem = BTreeMap::from([("sftp".into(), command.into())]);
             config = Config {
                 subsystem,

@@ -24,6 +24,8 @@ engine_possible() {
     for program in apt-get dpkg-deb unshare nsenter ip setpriv pip npm; do
         command -v "$program" >/dev/null || { echo "there is no $program to make one with"; return 1; }
     done
+    unshare --net --mount --pid --fork --mount-proc true 2>/dev/null ||
+        { echo "this machine permits no namespaces to start one in"; return 1; }
 }
 
 # engine_unpack CACHE: fetches Debian's engine and the compose program, once.

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf, Sig};
 use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::input_queue;
 use super::pump::{Descriptor, Input, Output};
 use super::session::{Descriptors, StartedProgram};
-use super::stream::Traffic;
+use super::stream::{Activity, Traffic};
 use crate::ipc::{ProgramEnd, PtyRequest};
 
 /// Extended data of type 1 is standard error (RFC 4254 §5.2).
@@ -51,7 +51,7 @@ pub(super) struct Waiting {
 }
 
 impl Channel {
-    pub(super) fn new(writer: ChannelWriteHalf<Msg>) -> Self {
+    pub(super) fn new(writer: ChannelWriteHalf<Msg>, connection: &Arc<Activity>) -> Self {
         let (input, queue) = input_queue::new();
         let waiting = Waiting {
             queue,
@@ -62,7 +62,7 @@ impl Channel {
             writer: Arc::new(writer),
             input: Some(input),
             waiting: Some(waiting),
-            traffic: Arc::default(),
+            traffic: Traffic::of_channel(connection),
             tasks: Vec::new(),
             pipes: Vec::new(),
             has_terminal: false,
@@ -185,13 +185,31 @@ impl Channels {
             drains.push(drain);
         }
         let (handle, channels_of_closer) = (terms.handle.clone(), self.clone());
+        let (traffic, idle_limit) = (channel.traffic.clone(), terms.idle_limit);
         let closer = tokio::spawn(async move {
-            for drain in drains {
-                // Ends in no other way than by itself or with this task.
-                let _ended = drain.await;
+            let ended = async {
+                for drain in &mut drains {
+                    // Ends in no other way than by itself or with this task.
+                    let _ended = drain.await;
+                }
+                program.ended.await.ok()
+            };
+            let ended = tokio::select! {
+                end = ended => Some(end),
+                () = traffic.stays_idle(idle_limit) => None,
+            };
+            match ended {
+                Some(end) => say_goodbye(&handle, id, end).await,
+                None => {
+                    // Nothing may follow the close.
+                    drains.iter().for_each(JoinHandle::abort);
+                    for drain in drains {
+                        let _aborted = drain.await;
+                    }
+                    program.hang_up.send().await;
+                    let _gone = handle.close(id).await;
+                }
             }
-            let end = program.ended.await.ok();
-            say_goodbye(&handle, id, end).await;
             closed.await;
             channels_of_closer.forget_soon(id);
         });
@@ -199,8 +217,13 @@ impl Channels {
         Ok(())
     }
 
-    /// Tells whoever sits at a terminal that this ends soon.
-    pub(super) async fn announce(&self, handle: &Handle, grace: Duration) {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Tells whoever sits at a terminal that this ends soon, and why.
+    pub(super) async fn announce(&self, handle: &Handle, why: &str, left: Duration) {
         let terminals: Vec<_> = {
             let channels = self.lock();
             channels
@@ -210,8 +233,8 @@ impl Channels {
                 .collect()
         };
         let text = format!(
-            "\r\nbastion is shutting down; this session ends in {} s\r\n",
-            grace.as_secs()
+            "\r\nbastion: {why}; this session ends in {} s\r\n",
+            left.as_secs_f64().ceil()
         );
         for id in terminals {
             // Bounded, and for a terminal that nobody reads from, in vain.
@@ -246,6 +269,8 @@ pub(super) struct RunTerms {
     pub(super) handle: Handle,
     pub(super) window: u32,
     pub(super) chunk: usize,
+    /// How long the channel may be idle.
+    pub(super) idle_limit: Option<Duration>,
 }
 
 /// RFC 4254 §5.3, §6.10: no more data, how it ended, close. Nothing after that.

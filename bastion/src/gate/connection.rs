@@ -13,10 +13,11 @@ use tokio::time::sleep;
 use super::Gate;
 use super::channels::Channels;
 use super::forwards::Forwards;
-use super::handler::{ConnectionError, ConnectionHandler, State};
+use super::handler::{ConnectionError, ConnectionHandler, State, now};
 use super::startups::HasToGo;
-use super::stream::{CountedStream, Traffic};
+use super::stream::{Activity, CountedStream, Traffic};
 use crate::ipc::{ConnectionId, FromGate, bounded};
+use crate::policy::lifetime::{self, LoggedIn, Next, Now, Seen};
 use crate::sys::{process, socket};
 
 /// How long a client may take to read our last words.
@@ -30,7 +31,7 @@ pub(super) struct Newcomer {
     pub(super) stream: net::TcpStream,
     pub(super) peer: SocketAddr,
     /// Told when somebody is let in.
-    pub(super) logged_in: watch::Sender<bool>,
+    pub(super) logged_in: watch::Sender<Option<LoggedIn>>,
     pub(super) has_to_go: HasToGo,
 }
 
@@ -44,13 +45,17 @@ pub(super) async fn serve(gate: Arc<Gate>, newcomer: Newcomer) {
         })
         .await;
     let traffic = Arc::<Traffic>::default();
-    let (channels, forwards) = (Channels::default(), Forwards::default());
-    let open = (channels.clone(), forwards.clone());
-    let outcome = run(&gate, newcomer, traffic.clone(), open).await;
-    let reason = match outcome {
-        Ok(how) => how.to_owned(),
-        Err(error) => bounded(error.to_string()),
+    let activity = Arc::<Activity>::default();
+    let open = Open {
+        channels: Channels::default(),
+        forwards: Forwards::new(&activity),
+        activity,
     };
+    let outcome = run(&gate, newcomer, traffic.clone(), &open).await;
+    let reason = outcome.unwrap_or_else(|error| bounded(error.to_string()));
+    let Open {
+        channels, forwards, ..
+    } = open;
     // What is at the other end of them does not always go with the session: a service that was
     // connected to, a program that stays in the background.
     for (channel, traffic) in channels.end().into_iter().chain(forwards.end()) {
@@ -71,12 +76,29 @@ pub(super) async fn serve(gate: Arc<Gate>, newcomer: Newcomer) {
         .await;
 }
 
+/// What is open on a connection, and when any of it was last used.
+struct Open {
+    channels: Channels,
+    forwards: Forwards,
+    activity: Arc<Activity>,
+}
+
+impl Open {
+    fn seen(&self, warned: bool) -> Seen {
+        Seen {
+            quiet: self.activity.quiet(),
+            channels: self.channels.count() + self.forwards.count(),
+            warned,
+        }
+    }
+}
+
 async fn run(
     gate: &Arc<Gate>,
     newcomer: Newcomer,
     traffic: Arc<Traffic>,
-    (channels, forwards): (Channels, Forwards),
-) -> Result<&'static str, ConnectionError> {
+    open: &Open,
+) -> Result<String, ConnectionError> {
     let terms = gate.terms();
     let Newcomer {
         id,
@@ -106,8 +128,9 @@ async fn run(
         state: State::Stranger,
         tries: 0,
         offered: None,
-        channels: channels.clone(),
-        forwards,
+        activity: open.activity.clone(),
+        channels: open.channels.clone(),
+        forwards: open.forwards.clone(),
     };
     let choose = |_, version: &[u8]| {
         tell_client.send_replace(version.to_owned());
@@ -116,10 +139,11 @@ async fn run(
     let starting = run_stream_for_peer(terms.transports.initial(), choose, stream, handler);
     let running = tokio::select! {
         running = starting => running?,
-        why = &mut too_long => return Ok(why),
+        why = &mut too_long => return Ok(why.to_owned()),
     };
     // `_end` ends the transport's own task when this function returns, however it returns.
-    watch_over(gate, running, &channels, let_in, too_long).await
+    let lifetime = &terms.limits.lifetime;
+    watch_over(gate, lifetime, running, open, let_in, too_long).await
 }
 
 /// Ready, with the reason, when somebody who has not logged in by then is to go.
@@ -134,43 +158,84 @@ async fn has_not_logged_in(grace: Duration, has_to_go: HasToGo) -> &'static str 
 /// Waits for the connection's end, or brings it about.
 async fn watch_over(
     gate: &Gate,
+    lifetime: &lifetime::Limits,
     mut running: RunningSession<ConnectionHandler>,
-    channels: &Channels,
-    let_in: watch::Receiver<bool>,
+    open: &Open,
+    mut let_in: watch::Receiver<Option<LoggedIn>>,
     too_long: impl Future<Output = &'static str>,
-) -> Result<&'static str, ConnectionError> {
+) -> Result<String, ConnectionError> {
     let handle = running.handle();
+    let closed = |()| "closed".to_owned();
     let mut draining = gate.draining.clone();
-    let mut log_in = let_in.clone();
-    let parting = tokio::select! {
-        ended = &mut running => return ended.map(|()| "closed"),
-        () = async { drop(log_in.wait_for(|&let_in| let_in).await) } => None,
-        _ = drain_begins(&mut draining) => Some("bastion is shutting down"),
+    let logged_in = tokio::select! {
+        ended = &mut running => return ended.map(closed),
+        logged_in = log_in(&mut let_in) => logged_in.ok_or("closed"),
+        _ = drain_begins(&mut draining) => {
+            return Ok(part_with(running, "bastion is shutting down").await);
+        }
         // Somebody may have been let in just now.
-        why = too_long => (!*let_in.borrow()).then_some(why),
+        why = too_long => let_in.borrow().ok_or(why),
     };
-    if let Some(why) = parting {
-        return Ok(part_with(running, why).await);
-    }
+    let logged_in = match logged_in {
+        Ok(logged_in) => logged_in,
+        Err(why) => return Ok(part_with(running, why).await),
+    };
     let grace = tokio::select! {
-        ended = &mut running => return ended.map(|()| "closed"),
+        ended = &mut running => return ended.map(closed),
+        ending = lifetime_ends(lifetime, logged_in, open, &handle) => {
+            return Ok(part_with(running, &ending).await);
+        }
         grace = drain_begins(&mut draining) => grace,
     };
+    let why = "bastion is shutting down";
     if !grace.is_zero() {
-        channels.announce(&handle, grace).await;
+        open.channels.announce(&handle, why, grace).await;
     }
     tokio::select! {
-        ended = &mut running => return ended.map(|()| "closed"),
+        ended = &mut running => return ended.map(closed),
         () = sleep(grace) => {}
     }
-    Ok(part_with(running, "bastion is shutting down").await)
+    Ok(part_with(running, why).await)
+}
+
+/// Ready when somebody is let in; with none when nobody ever will be.
+async fn log_in(let_in: &mut watch::Receiver<Option<LoggedIn>>) -> Option<LoggedIn> {
+    let logged_in = let_in.wait_for(Option::is_some).await;
+    logged_in.ok().and_then(|logged_in| *logged_in)
+}
+
+/// Ready when the configuration gives the connection no more time; says why. Warns terminals.
+async fn lifetime_ends(
+    limits: &lifetime::Limits,
+    login: LoggedIn,
+    open: &Open,
+    handle: &Handle,
+) -> String {
+    let mut warned = false;
+    loop {
+        let clocks = Now {
+            instant: std::time::Instant::now(),
+            epoch: now(),
+        };
+        match limits.next(login, open.seen(warned), clocks) {
+            Next::Wait(None) => std::future::pending().await,
+            Next::Wait(Some(time)) => sleep(time).await,
+            Next::Warn(left, ending) => {
+                warned = true;
+                open.channels
+                    .announce(handle, &ending.to_string(), left)
+                    .await;
+            }
+            Next::End(ending) => return ending.to_string(),
+        }
+    }
 }
 
 /// Says why, and ends the connection, whether that was read or not.
-async fn part_with(running: RunningSession<ConnectionHandler>, why: &'static str) -> &'static str {
+async fn part_with(running: RunningSession<ConnectionHandler>, why: &str) -> String {
     say(&running.handle(), why).await;
     let _read = tokio::time::timeout(LAST_WORDS, running).await;
-    why
+    why.to_owned()
 }
 
 /// Ready when a shutdown begins; what is left of the time then.

@@ -22,6 +22,7 @@ impl ConnectionHandler {
             run,
             connector,
             gate,
+            of_connection: self.terms.clone(),
             connection: self.id,
         }
     }

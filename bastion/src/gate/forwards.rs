@@ -12,12 +12,12 @@ use russh::{ChannelId, ChannelOpenFailure, ChannelWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::Gate;
 use super::channels::RunTerms;
 use super::connector::{Accepted, Connector};
 use super::input_queue;
 use super::pump::{Descriptor, Input, Output};
-use super::stream::Traffic;
+use super::stream::{Activity, Traffic};
+use super::{Gate, Terms};
 use crate::ipc::{
     ConnectionId, Destination, ForwardFailure, FromGate, ListenAddress, ListenerNumber,
     MAX_FORWARDS,
@@ -32,6 +32,7 @@ const LINGER: Duration = Duration::from_secs(30);
 pub(super) struct Forwards {
     state: Arc<Mutex<State>>,
     room: Arc<Semaphore>,
+    activity: Arc<Activity>,
 }
 
 #[derive(Default)]
@@ -67,19 +68,24 @@ pub(super) struct CarryTerms {
     pub(super) run: RunTerms,
     pub(super) connector: Connector,
     pub(super) gate: Arc<Gate>,
+    pub(super) of_connection: Arc<Terms>,
     pub(super) connection: ConnectionId,
 }
 
-impl Default for Forwards {
-    fn default() -> Self {
+impl Forwards {
+    pub(super) fn new(activity: &Arc<Activity>) -> Self {
         Self {
             state: Arc::default(),
             room: Arc::new(Semaphore::new(MAX_FORWARDS)),
+            activity: activity.clone(),
         }
     }
-}
 
-impl Forwards {
+    /// How many channels are open.
+    pub(super) fn count(&self) -> usize {
+        self.lock().open.len()
+    }
+
     /// Connects for a channel that the client opens, and carries it.
     pub(super) fn open_direct(
         &self,
@@ -93,7 +99,7 @@ impl Forwards {
         };
         let forwards = self.clone();
         self.spawn(async move {
-            let id = writer.id();
+            let (id, kind) = (writer.id(), kind_of_direct(&to));
             let connected = terms.connector.connect(id.into(), to).await;
             let socket =
                 connected.and_then(|socket| Descriptor::to_exchange(socket).map_err(unusable));
@@ -102,7 +108,7 @@ impl Forwards {
                     // Before the client knows of it: what it sends has to go somewhere.
                     forwards.opened(id);
                     reply.accept().await;
-                    forwards.carry(socket, writer, &terms, room).await;
+                    forwards.carry(socket, writer, kind, &terms, room).await;
                 }
                 Err(failure) => reply.reject(refusal(&failure)).await,
             }
@@ -135,16 +141,17 @@ impl Forwards {
         let opened = match (listener, Descriptor::to_exchange(accepted.socket)) {
             (Some(listener), Ok(socket)) => {
                 let who = (accepted.port, accepted.originator);
+                let kind = kind_of_forwarded(&listener);
                 let opened = open_channel(&terms.run.handle, listener, who).await;
                 // Its reading half is not kept: russh would wait for us to read from it.
-                opened.ok().map(|channel| (channel.split().1, socket))
+                opened.ok().map(|channel| (channel.split().1, kind, socket))
             }
             // Cancelled in the meantime; or no socket at all.
             _ => None,
         };
         terms.connector.taken().await;
-        if let Some((writer, socket)) = opened {
-            self.carry(socket, writer, &terms, room).await;
+        if let Some((writer, kind, socket)) = opened {
+            self.carry(socket, writer, kind, &terms, room).await;
         }
     }
 
@@ -152,7 +159,8 @@ impl Forwards {
     pub(super) fn opened(&self, id: ChannelId) {
         let mut state = self.lock();
         if !state.ended {
-            state.open.entry(id).or_insert_with(Forward::new);
+            let new = || Forward::new(Traffic::of_channel(&self.activity));
+            state.open.entry(id).or_insert_with(new);
         }
     }
 
@@ -260,6 +268,7 @@ impl Forwards {
         &self,
         socket: Descriptor,
         writer: ChannelWriteHalf<Msg>,
+        kind: &str,
         terms: &CarryTerms,
         _room: OwnedSemaphorePermit,
     ) {
@@ -282,8 +291,12 @@ impl Forwards {
             // A connection that is gone needs no word.
             let _gone = handle.eof(id).await;
         };
+        let idle_limit = terms.of_connection.limits.lifetime.channel_timeout(kind);
         tokio::select! {
             () = exchange(&mut input, &socket, to_client) => {
+                let _gone = handle.close(id).await;
+            }
+            () = traffic.stays_idle(idle_limit) => {
                 let _gone = handle.close(id).await;
             }
             _ = closed => {
@@ -310,15 +323,32 @@ impl Forwards {
 }
 
 impl Forward {
-    fn new() -> Self {
+    fn new(traffic: Arc<Traffic>) -> Self {
         let (input, queue) = input_queue::new();
         let (tell_closed, closed) = oneshot::channel();
         Self {
             input: Some(input),
             closed: Some(tell_closed),
             untaken: Some(Ends { queue, closed }),
-            traffic: Arc::default(),
+            traffic,
         }
+    }
+}
+
+/// The kind of a channel that the client opens, as sshd_config(5) names it under ChannelTimeout.
+fn kind_of_direct(to: &Destination) -> &'static str {
+    match to {
+        Destination::Tcp { .. } => "direct-tcpip",
+        Destination::Unix { .. } => "direct-streamlocal@openssh.com",
+    }
+}
+
+/// The kind of a channel that we open.
+fn kind_of_forwarded(listener: &ListenAddress) -> &'static str {
+    match listener {
+        ListenAddress::Tcp { .. } => "forwarded-tcpip",
+        ListenAddress::Unix { .. } => "forwarded-streamlocal@openssh.com",
+        ListenAddress::Agent => "agent-connection",
     }
 }
 

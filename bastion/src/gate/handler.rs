@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use russh::server::{
@@ -15,11 +16,13 @@ use tokio::sync::watch;
 use super::channels::{Channel, Channels, RunTerms};
 use super::forwards::Forwards;
 use super::session::Session;
+use super::stream::Activity;
 use super::{Gate, Terms, transport};
 use crate::ipc::{
     ConnectionId, Destination, FromGate, GrantRequest, ListenAddress, Program, PtyRequest,
     RefusalRecord, ToSession, Verdict, bounded,
 };
+use crate::policy::lifetime::LoggedIn;
 use crate::policy::{
     self, AuthRequest, Decision, LoginRequest, Permissions, Proof, UserCertificate,
 };
@@ -52,11 +55,12 @@ pub(super) struct ConnectionHandler {
     /// What the client calls itself; known once the transport has begun.
     pub(super) client: watch::Receiver<Vec<u8>>,
     /// Told when somebody is let in.
-    pub(super) logged_in: watch::Sender<bool>,
+    pub(super) logged_in: watch::Sender<Option<LoggedIn>>,
     pub(super) state: State,
     pub(super) tries: u32,
     /// The certificate that was last asked about, to be signed for next.
     pub(super) offered: Option<UserCertificate>,
+    pub(super) activity: Arc<Activity>,
     pub(super) channels: Channels,
     pub(super) forwards: Forwards,
 }
@@ -137,11 +141,15 @@ impl ConnectionHandler {
         };
         match self.gate.monitor.grant(request).await {
             Verdict::Granted => {
+                let logged_in = LoggedIn {
+                    at: Instant::now(),
+                    valid_before: permissions.valid_before(),
+                };
                 self.state = State::LoggedIn {
                     permissions: Box::new(permissions),
                     session: None,
                 };
-                self.logged_in.send_replace(true);
+                self.logged_in.send_replace(Some(logged_in));
                 Auth::Accept
             }
             Verdict::Refused(sentence) => self.refuse(sentence),
@@ -242,10 +250,14 @@ impl ConnectionHandler {
         let mut waiting = waiting.ok_or("a program runs on this channel already")?;
         let session = self.session().ok_or("there is no session")?;
         let (pty, environment) = (waiting.pty.take(), std::mem::take(&mut waiting.environment));
+        let idle_limit = self.terms.limits.lifetime.channel_timeout(&kind(&program));
         let started = session.start(id.into(), program, pty, environment).await?;
         let closed = self.report_closed(id);
-        self.channels
-            .run(id, waiting, started, &self.run_terms(handle), closed)
+        let terms = RunTerms {
+            idle_limit,
+            ..self.run_terms(handle)
+        };
+        self.channels.run(id, waiting, started, &terms, closed)
     }
 
     pub(super) fn run_terms(&self, handle: Handle) -> RunTerms {
@@ -254,6 +266,7 @@ impl ConnectionHandler {
             handle,
             window: self.terms.limits.window,
             chunk,
+            idle_limit: None,
         }
     }
 
@@ -275,6 +288,13 @@ impl ConnectionHandler {
 
 impl Handler for ConnectionHandler {
     type Error = ConnectionError;
+
+    /// As sshd, before anything is known of the user; not after a successful login, where Pomerium
+    /// does not pass it on.
+    async fn authentication_banner(&mut self) -> Result<Option<String>, ConnectionError> {
+        let banner = self.terms.limits.banner.as_deref();
+        Ok(banner.map(|text| transport::banner_for(text, &self.client.borrow())))
+    }
 
     /// Nobody comes in by a plain key: not even the offer is worth a signature.
     async fn auth_publickey_offered(
@@ -330,7 +350,9 @@ impl Handler for ConnectionHandler {
         }
         let id = channel.id();
         let (_, writer) = channel.split();
-        self.channels.lock().insert(id, Channel::new(writer));
+        self.channels
+            .lock()
+            .insert(id, Channel::new(writer, &self.activity));
         reply.accept().await;
         Ok(())
     }
@@ -630,6 +652,15 @@ fn answer(transport: &mut Transport, id: ChannelId, success: bool) -> Result<(),
     Ok(())
 }
 
+/// The kind of a program's channel, as sshd_config(5) names it under ChannelTimeout.
+fn kind(program: &Program) -> String {
+    match program {
+        Program::Shell => "session:shell".into(),
+        Program::Exec(_) => "session:command".into(),
+        Program::Subsystem(name) => format!("session:subsystem:{name}"),
+    }
+}
+
 fn too_many_tries() -> Auth {
     Auth::Disconnect("Too many authentication failures".into())
 }
@@ -664,7 +695,8 @@ fn signal_name(signal: &Sig) -> Option<&str> {
     })
 }
 
-fn now() -> u64 {
+/// The clock, in seconds since the epoch.
+pub(super) fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }

@@ -88,7 +88,7 @@ fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr)
     let (Some((startup, has_to_go)), Some(place)) = (startup, shared.shards.place()) else {
         return;
     };
-    let (logged_in, mut let_in) = watch::channel(false);
+    let (logged_in, mut let_in) = watch::channel(None);
     let newcomer = Newcomer {
         id,
         stream,
@@ -100,7 +100,7 @@ fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr)
     place.spawn(async move {
         let serving = tokio::spawn(connection::serve(gate, newcomer));
         // Until it is logged in or over, it takes a place among those that are not logged in.
-        drop(let_in.wait_for(|&let_in| let_in).await);
+        drop(let_in.wait_for(Option::is_some).await);
         drop(startup);
         // A panic ends its own connection only; it is reported at standard error.
         let _panicked = serving.await;

@@ -197,7 +197,7 @@ async fn hear(
     while let Some(order) = messages.recv().await {
         match order {
             monitor::Order::Rules(rules) => gate.replace_rules(*rules),
-            monitor::Order::Limits(limits) => gate.replace_limits(limits),
+            monitor::Order::Limits(limits) => gate.replace_limits(*limits),
             // The kernel can hold a thread up in the name of an account, such as by a descriptor
             // that takes its time to be closed. The monitor replaces a gate that does not answer.
             monitor::Order::SayAlive => {

@@ -19,7 +19,7 @@ pub(super) enum Order {
     /// Who may log in has changed.
     Rules(Box<Rules>),
     /// The limits have changed.
-    Limits(Limits),
+    Limits(Box<Limits>),
     /// Say that the gate lives.
     SayAlive,
     /// End within this time.

@@ -31,6 +31,22 @@ pub(super) struct Session {
 pub(super) struct StartedProgram {
     pub(super) descriptors: Descriptors,
     pub(super) ended: oneshot::Receiver<ProgramEnd>,
+    pub(super) hang_up: HangUp,
+}
+
+/// The order to hang up a channel.
+pub(super) struct HangUp {
+    link: Arc<AsyncLink<ToSession, FromSession>>,
+    channel: ChannelNumber,
+}
+
+impl HangUp {
+    pub(super) async fn send(self) {
+        let order = ToSession::HangUp {
+            channel: self.channel,
+        };
+        order_by(&self.link, &order).await;
+    }
 }
 
 /// A program's descriptors.
@@ -110,7 +126,14 @@ impl Session {
             .await
             .unwrap_or_else(|_| Err("the session process does not answer".into()));
         match outcome {
-            Ok(descriptors) => Ok(StartedProgram { descriptors, ended }),
+            Ok(descriptors) => Ok(StartedProgram {
+                descriptors,
+                ended,
+                hang_up: HangUp {
+                    link: self.link.clone(),
+                    channel,
+                },
+            }),
             Err(reason) => {
                 self.forget(channel);
                 Err(reason)
@@ -118,9 +141,9 @@ impl Session {
         }
     }
 
-    /// Passes an order on. One that the session does not take in time is lost with the session.
+    /// Passes an order on.
     pub(super) async fn order(&self, order: ToSession) {
-        let _lost = tokio::time::timeout(PATIENCE, self.link.send(&order, &[])).await;
+        order_by(&self.link, &order).await;
     }
 
     /// Nobody waits for news of this channel any more.
@@ -135,6 +158,11 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.listening.abort();
     }
+}
+
+/// Sends an order. One that the session does not take in time is lost with the session.
+async fn order_by(link: &AsyncLink<ToSession, FromSession>, order: &ToSession) {
+    let _lost = tokio::time::timeout(PATIENCE, link.send(order, &[])).await;
 }
 
 async fn listen(

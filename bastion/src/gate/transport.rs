@@ -78,6 +78,18 @@ pub(super) fn chunk_for(client: &[u8]) -> usize {
     }
 }
 
+/// What of a banner is shown to a client, in one packet. Nothing in it may move a cursor.
+pub(super) fn banner_for(text: &str, client: &[u8]) -> String {
+    let most = if is_envoy(client) {
+        CHUNK_FOR_ENVOY
+    } else {
+        text.len()
+    };
+    let end = (0..=most.min(text.len())).rev();
+    let end = end.into_iter().find(|&end| text.is_char_boundary(end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
+}
+
 fn config(keys: Vec<PrivateKey>, limits: &Limits, for_envoy: bool) -> Config {
     let mut methods = MethodSet::empty();
     methods.push(MethodKind::PublicKey);
@@ -96,8 +108,11 @@ fn config(keys: Vec<PrivateKey>, limits: &Limits, for_envoy: bool) -> Config {
             // counter, a cipher's nonce, can wrap (RFC 4253 §9, RFC 4344 §3.1).
             rekey_write_limit: rekey_limit,
             rekey_read_limit: rekey_limit,
-            // Hourly new keys have broken more sessions than they have saved.
-            rekey_time_limit: Duration::from_secs(100 * 365 * 24 * 3600),
+            // Hourly new keys have broken more sessions than they have saved: never, unless told.
+            rekey_time_limit: match limits.rekey_interval {
+                Duration::ZERO => Duration::from_secs(100 * 365 * 24 * 3600),
+                interval => interval,
+            },
         },
         window_size: limits.window,
         // As OpenSSH's server. What a client sends in one packet is held in memory until written.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::forward::{ForwardAnswer, ForwardEvent, ForwardOrder};
 use crate::policy::forwarding::ForwardingRules;
 use crate::policy::startups::MaxStartups;
-use crate::policy::{Proof, Rules};
+use crate::policy::{Proof, Rules, lifetime};
 use crate::sys::account::Account;
 use crate::sys::pty::WindowSize;
 use crate::sys::sandbox::Fence;
@@ -79,12 +79,18 @@ pub struct Limits {
     pub max_sessions: usize,
     /// Bytes in one direction after which we ask for new keys.
     pub rekey_limit: u64,
+    /// Time after which we ask for new keys; zero: never.
+    pub rekey_interval: Duration,
     /// After this time without a sign of the client it is asked for one; zero: never.
     pub client_alive_interval: Duration,
     /// So many questions without an answer end the connection.
     pub client_alive_count_max: u32,
     /// Bytes that a client may send ahead on a channel.
     pub window: u32,
+    /// How long a connection may go on.
+    pub lifetime: lifetime::Limits,
+    /// What everybody reads before the login.
+    pub banner: Option<String>,
 }
 
 /// What the configuration permits, whatever a certificate says.
@@ -205,7 +211,7 @@ pub enum ToGate {
     /// Who may log in has changed.
     Rules(Box<Rules>),
     /// The limits of connections from now on.
-    Limits(Limits),
+    Limits(Box<Limits>),
     /// The answer to [`FromGate::Grant`].
     Verdict {
         /// The connection.
@@ -266,6 +272,8 @@ pub struct SessionSetup {
     pub no_new_privileges: bool,
     /// Let programs open network sockets.
     pub permit_network: bool,
+    /// Show /etc/motd to login shells.
+    pub print_motd: bool,
     /// What programs may use up.
     pub program_limits: ProgramLimits,
 }
@@ -283,6 +291,15 @@ pub enum SessionEvent {
         pty: bool,
         /// Its process.
         pid: u32,
+    },
+    /// A program could not be started.
+    NotStarted {
+        /// Its channel.
+        channel: ChannelNumber,
+        /// What was asked for.
+        kind: ProgramKind,
+        /// Why, as the user reads it.
+        reason: String,
     },
     /// A program has ended.
     Ended {

@@ -83,6 +83,10 @@ pub enum Event {
         connection: ConnectionId,
         error: String,
     },
+    SessionOverdue {
+        connection: ConnectionId,
+        why: String,
+    },
     SessionClosed {
         connection: ConnectionId,
         account: String,
@@ -94,6 +98,12 @@ pub enum Event {
         kind: ProgramKind,
         pty: bool,
         pid: u32,
+    },
+    ProgramNotStarted {
+        connection: ConnectionId,
+        channel: ChannelNumber,
+        kind: ProgramKind,
+        reason: String,
     },
     ProgramEnded {
         connection: ConnectionId,
@@ -126,6 +136,10 @@ pub enum Event {
         reason: String,
         received: u64,
         sent: u64,
+    },
+    BannerUnusable {
+        file: String,
+        error: String,
     },
     GateEnded {
         how: String,

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -29,6 +30,7 @@ pub(super) struct Grants {
 /// What a connection was let in for.
 pub(super) struct Grant {
     pub(super) permissions: Permissions,
+    pub(super) at: Instant,
     /// Looked at again when the session is opened.
     pub(super) certificate: UserCertificate,
     pub(super) peer: SocketAddr,
@@ -127,6 +129,7 @@ impl Grants {
         let account = permissions.account().to_owned();
         let grant = Grant {
             permissions,
+            at: Instant::now(),
             certificate,
             peer: request.peer,
             local: request.local,

@@ -6,6 +6,7 @@
 
 mod accounts;
 pub mod audit;
+mod banner;
 mod gate;
 mod grants;
 mod keys;
@@ -222,16 +223,35 @@ impl Monitor {
                 self.gate.forget().map_err(MonitorError::GateUnusable)?;
             }
         }
-        self.sessions.end_overdue();
+        for event in self.sessions.end_overdue() {
+            self.audit.record(&event)?;
+        }
         Ok(())
     }
 
-    fn gate_setup(&self) -> Result<crate::ipc::GateSetup, MonitorError> {
+    /// What everybody is to read before the login. As with sshd a file that cannot be read is no
+    /// reason to let nobody in.
+    fn banner(&mut self) -> Result<Option<String>, MonitorError> {
+        let Some(file) = &self.config.banner else {
+            return Ok(None);
+        };
+        match banner::read(file) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) => {
+                let file = file.display().to_string();
+                self.audit.record(&Event::BannerUnusable { file, error })?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn gate_setup(&mut self) -> Result<crate::ipc::GateSetup, MonitorError> {
+        let banner = self.banner()?;
         Ok(crate::ipc::GateSetup {
             host_keys: gate::read_host_keys(&self.config.state_dir)?,
             rules: self.rules(),
             first_connection: self.next_connection,
-            limits: self.config.limits(),
+            limits: self.config.limits(banner),
             account: self.accounts.gate().cloned(),
             root: self.config.state_dir.join(gate::EMPTY_ROOT),
         })

@@ -96,7 +96,9 @@ impl Monitor {
                     needs_restart,
                 })?;
                 self.read_keys()?;
-                self.gate.send(&ToGate::Limits(self.config.limits()), &[]);
+                let banner = self.banner()?;
+                self.gate
+                    .send(&ToGate::Limits(Box::new(self.config.limits(banner))), &[]);
                 self.send_rules();
                 Ok(())
             }

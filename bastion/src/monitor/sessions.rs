@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -16,6 +17,7 @@ use super::starter::Starter;
 use crate::config::Config;
 use crate::ipc::{ConnectionId, Link, LinkError, SessionEvent, SessionSetup, SessionTerms};
 use crate::policy::forwarding::ForwardingRules;
+use crate::policy::lifetime::{self, LoggedIn, Now};
 use crate::policy::wildcard;
 use crate::sys::account::{Account, terminal_group};
 use crate::sys::process::{self, Ended};
@@ -39,6 +41,8 @@ pub(super) struct Sessions {
     environment: Vec<(String, String)>,
     no_new_privileges: bool,
     permit_network: bool,
+    print_motd: bool,
+    lifetime: Arc<lifetime::Limits>,
     program_limits: ProgramLimits,
     terminal_group: Option<u32>,
 }
@@ -46,8 +50,13 @@ pub(super) struct Sessions {
 struct Running {
     connection: ConnectionId,
     account: String,
+    login: LoggedIn,
+    /// As it was when it was opened: a new configuration is for new connections.
+    lifetime: Arc<lifetime::Limits>,
     /// When its connection ended; it is to follow soon.
     over_since: Option<Instant>,
+    /// When its time was found to be over.
+    overdue_since: Option<Instant>,
     /// None when the session has closed it, or has sent what is no message.
     link: Option<Link<SessionSetup, SessionEvent>>,
 }
@@ -65,6 +74,8 @@ impl Sessions {
             environment: container_environment(config, own_environment()),
             no_new_privileges: config.no_new_privileges,
             permit_network: config.permit_network,
+            print_motd: config.print_motd,
+            lifetime: config.lifetime().into(),
             program_limits: ProgramLimits {
                 descriptors,
                 processes: config.max_processes,
@@ -81,6 +92,8 @@ impl Sessions {
         self.environment = container_environment(config, own_environment());
         self.no_new_privileges = config.no_new_privileges;
         self.permit_network = config.permit_network;
+        self.print_motd = config.print_motd;
+        self.lifetime = config.lifetime().into();
         self.program_limits.processes = config.max_processes;
     }
 
@@ -92,6 +105,13 @@ impl Sessions {
         grant: Grant,
         accounts: &Accounts,
     ) -> Result<(Event, OwnedFd), String> {
+        let login = LoggedIn {
+            at: grant.at,
+            valid_before: grant.permissions.valid_before(),
+        };
+        if let Some((Duration::ZERO, why)) = self.lifetime.last_moment(login, clocks()) {
+            return Err(why.to_string());
+        }
         let name = grant.permissions.account();
         let account = accounts
             .by_name(name)
@@ -117,7 +137,10 @@ impl Sessions {
         let running = Running {
             connection,
             account: name.to_owned(),
+            login,
+            lifetime: self.lifetime.clone(),
             over_since: None,
+            overdue_since: None,
             link: Some(link),
         };
         let event = Event::SessionOpened {
@@ -156,6 +179,7 @@ impl Sessions {
             terminal_group: self.terminal_group,
             no_new_privileges: self.no_new_privileges,
             permit_network: self.permit_network,
+            print_motd: self.print_motd,
             program_limits: self.program_limits,
         }
     }
@@ -171,9 +195,27 @@ impl Sessions {
         }
     }
 
-    /// Ends the sessions that have outlived their connections: the account can stop them.
-    pub(super) fn end_overdue(&self) {
-        for (&pid, session) in &self.running {
+    /// Ends the sessions that have outlived their connections, for the account can stop them, and
+    /// those whose time is over, for a gate that was taken over need not end their connections.
+    /// What they started gets SIGHUP from them, as when a connection ends.
+    pub(super) fn end_overdue(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (&pid, session) in &mut self.running {
+            let last_moment = session.lifetime.last_moment(session.login, clocks());
+            if let Some((Duration::ZERO, why)) = last_moment
+                && session.over_since.is_none()
+            {
+                // The gate is to end the connection, and tells its user why.
+                let overdue = session.overdue_since.get_or_insert_with(Instant::now);
+                if overdue.elapsed() > TO_FOLLOW {
+                    process::kill(pid, Signal::SIGTERM);
+                    session.over_since = Some(Instant::now());
+                    events.push(Event::SessionOverdue {
+                        connection: session.connection,
+                        why: why.to_string(),
+                    });
+                }
+            }
             if session
                 .over_since
                 .is_some_and(|since| since.elapsed() > TO_FOLLOW)
@@ -181,6 +223,7 @@ impl Sessions {
                 process::kill(pid, Signal::SIGKILL);
             }
         }
+        events
     }
 
     /// What the sessions have told since the last time: of some of them, if they are many.
@@ -258,6 +301,16 @@ impl Running {
                 pty,
                 pid,
             },
+            SessionEvent::NotStarted {
+                channel,
+                kind,
+                reason,
+            } => Event::ProgramNotStarted {
+                connection,
+                channel,
+                kind,
+                reason,
+            },
             SessionEvent::Ended { channel, end } => Event::ProgramEnded {
                 connection,
                 channel,
@@ -265,6 +318,13 @@ impl Running {
             },
             SessionEvent::Forward(event) => Event::forward(connection, event),
         }
+    }
+}
+
+fn clocks() -> Now {
+    Now {
+        instant: Instant::now(),
+        epoch: audit::now(),
     }
 }
 
@@ -287,7 +347,7 @@ fn container_environment(
             .any(|pattern| wildcard::matches(pattern, name))
     };
     let mut all: BTreeMap<String, String> = ours.filter(|(name, _)| passed(name)).collect();
-    all.insert("PATH".into(), config.path.clone());
+    all.extend(config.path.clone().map(|path| ("PATH".to_owned(), path)));
     all.extend(config.set_env.clone());
     all.into_iter().collect()
 }
@@ -309,6 +369,7 @@ mod tests {
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let config = Config {
             set_env: BTreeMap::from([("EDITOR".into(), "vi".into())]),
+            path: Some("/bin".into()),
             ..Config::default()
         };
         let names: Vec<_> = container_environment(&config, ours)

@@ -25,6 +25,7 @@
 //! | `proof.rs` | [`Proof`]: that the peer holds the certified private key (RFC 4252, Section 7) |
 //! | `refusal.rs` | [`Refusal`]: every reason, for the audit log and, cut down, for the user |
 //! | `forwarding.rs`, `endpoint.rs` | [`forwarding::ForwardingRules`]: what may be connected to and listened at |
+//! | `lifetime.rs` | [`lifetime::Limits`]: how long a connection may go on |
 //! | `startups.rs` | [`startups::MaxStartups`]: how many may be there before they log in, and who goes |
 //! | `wildcard.rs` | `*` and `?` as in sshd_config |
 //! | `utc.rs` | seconds since the epoch as RFC 3339 |
@@ -39,6 +40,7 @@ mod decide;
 mod endpoint;
 pub mod forwarding;
 mod krl;
+pub mod lifetime;
 mod options;
 mod proof;
 mod public_key;

@@ -13,9 +13,14 @@ use crate::policy::wildcard::matches;
 const MAX_VARIABLES: usize = 128;
 const MAX_VALUE: usize = 32 * 1024;
 
-/// All variables of a program. `terminal` is the value of TERM and the terminal's path.
+/// Where nobody says otherwise.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// All variables of a program. `of_system` are those of /etc/environment, `terminal` is the value
+/// of TERM and the terminal's path.
 pub(super) fn for_program(
     setup: &SessionSetup,
+    of_system: &[(String, String)],
     client: &[(String, String)],
     original_command: Option<&OsStr>,
     terminal: Option<(&str, &Path)>,
@@ -32,7 +37,8 @@ pub(super) fn for_program(
             set(name, value.into());
         }
     }
-    for (name, value) in &setup.environment {
+    set("PATH", PATH.into());
+    for (name, value) in of_system.iter().chain(&setup.environment) {
         set(name, value.into());
     }
     let account = &setup.account;

@@ -5,9 +5,11 @@
 //! that was taken over gets no more from it than the certificate permits.
 
 pub mod environment;
+mod environment_file;
 mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod motd;
 mod programs;
 mod starter;
 mod terminal;
@@ -20,7 +22,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use thiserror::Error;
 
-use crate::ipc::{FromSession, Link, LinkError, ProgramEnd, SessionEvent, SessionSetup, ToSession};
+use crate::ipc::{
+    ChannelNumber, FromSession, Link, LinkError, Program, ProgramEnd, PtyRequest, SessionEvent,
+    SessionSetup, ToSession, bounded,
+};
 use crate::sys::signals::Signals;
 use crate::sys::{process, sandbox};
 use forward::{Forwarding, Outcome};
@@ -192,22 +197,7 @@ impl Session {
                     program,
                     pty,
                     environment,
-                } => match self.programs.start(channel, program, pty, environment) {
-                    Ok(running) => {
-                        self.report(SessionEvent::Started {
-                            channel,
-                            kind: running.kind,
-                            pty: running.pty,
-                            pid: running.pid,
-                        })?;
-                        let answer = FromSession::Started {
-                            channel,
-                            started: running.started,
-                        };
-                        self.answer(&answer, &running.descriptors)?;
-                    }
-                    Err(reason) => self.answer(&FromSession::Failed { channel, reason }, &[])?,
-                },
+                } => self.start(channel, program, pty, environment)?,
                 ToSession::WindowChange { channel, size } => self.programs.resize(channel, size),
                 ToSession::Signal { channel, signal } => self.programs.signal(channel, &signal),
                 ToSession::HangUp { channel } => self.programs.hang_up(channel),
@@ -216,6 +206,38 @@ impl Session {
                         self.tell(outcome)?;
                     }
                 }
+            }
+        }
+    }
+
+    /// Starts a program, and says whether it could be.
+    fn start(
+        &mut self,
+        channel: ChannelNumber,
+        program: Program,
+        pty: Option<PtyRequest>,
+        environment: Vec<(String, String)>,
+    ) -> Result<(), SessionError> {
+        let kind = self.programs.kind(&program);
+        match self.programs.start(channel, program, pty, environment) {
+            Ok(running) => {
+                self.report(SessionEvent::Started {
+                    channel,
+                    kind,
+                    pty: running.pty,
+                    pid: running.pid,
+                })?;
+                let started = running.started;
+                let answer = FromSession::Started { channel, started };
+                self.answer(&answer, &running.descriptors)
+            }
+            Err(reason) => {
+                self.report(SessionEvent::NotStarted {
+                    channel,
+                    kind,
+                    reason: bounded(&reason),
+                })?;
+                self.answer(&FromSession::Failed { channel, reason }, &[])
             }
         }
     }

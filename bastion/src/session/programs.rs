@@ -11,7 +11,7 @@ use std::str::FromStr;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::{environment, terminal};
+use super::{environment, environment_file, motd, terminal};
 use crate::ipc::{ChannelNumber, Program, ProgramKind, PtyRequest, SessionSetup, Started};
 use crate::sftp;
 use crate::sys::pty::{self, WindowSize};
@@ -21,6 +21,8 @@ use crate::sys::{process, socket, spawn};
 pub(super) struct Programs {
     setup: SessionSetup,
     running: HashMap<ChannelNumber, Running>,
+    /// What /etc/environment sets.
+    of_system: Vec<(String, String)>,
 }
 
 /// A program that runs: also the leader of its session and of its process group.
@@ -31,7 +33,6 @@ struct Running {
 
 /// A program that was just started.
 pub(super) struct JustStarted {
-    pub(super) kind: ProgramKind,
     pub(super) pty: bool,
     pub(super) pid: u32,
     pub(super) started: Started,
@@ -43,6 +44,7 @@ impl Programs {
         Self {
             setup,
             running: HashMap::new(),
+            of_system: environment_file::read(),
         }
     }
 
@@ -61,6 +63,7 @@ impl Programs {
             return Err("this certificate does not permit a terminal".into());
         }
         let failed = |what: &str, error: io::Error| format!("cannot {what}: {error}");
+        let kind = self.kind(&program);
         let order = Order::new(&self.setup, program)?;
         let wired = match &pty {
             Some(request) => Wired::to_terminal(request, self.setup.terminal_group),
@@ -69,6 +72,7 @@ impl Programs {
         .map_err(|error| failed("connect the program", error))?;
         let environment = environment::for_program(
             &self.setup,
+            &self.of_system,
             &client_environment,
             order.original_command.as_deref(),
             pty.as_ref()
@@ -76,6 +80,12 @@ impl Programs {
                 .map(|(pty, path)| (pty.term.as_str(), path)),
         );
         let account = &self.setup.account;
+        if let Some(terminal) = wired.path.as_deref()
+            && kind == ProgramKind::Shell
+            && self.setup.print_motd
+        {
+            motd::show(terminal, &account.home);
+        }
         let name = order.file.display().to_string();
         let pid = spawn::Program {
             file: order.file,
@@ -96,7 +106,6 @@ impl Programs {
             },
         );
         Ok(JustStarted {
-            kind: order.kind,
             pty: pty.is_some(),
             pid: pid.as_raw().unsigned_abs(),
             started: if pty.is_some() {
@@ -106,6 +115,16 @@ impl Programs {
             },
             descriptors: wired.ours,
         })
+    }
+
+    /// What becomes of a request.
+    pub(super) fn kind(&self, program: &Program) -> ProgramKind {
+        match program {
+            _ if self.setup.force_command.is_some() => ProgramKind::ForcedCommand,
+            Program::Shell => ProgramKind::Shell,
+            Program::Exec(_) => ProgramKind::Exec,
+            Program::Subsystem(_) => ProgramKind::Subsystem,
+        }
     }
 
     /// Tells programs that are started from now on where the user's agent is.
@@ -170,7 +189,6 @@ impl Programs {
 
 /// What is to be executed: the login shell, for itself or for a command, or our own SFTP server.
 struct Order {
-    kind: ProgramKind,
     file: PathBuf,
     arguments: Vec<OsString>,
     original_command: Option<OsString>,
@@ -184,34 +202,34 @@ impl Order {
                 Program::Exec(asked) => Some(OsString::from_vec(asked)),
                 Program::Subsystem(name) => Some(name.into()),
             };
-            let order = Self::configured(setup, ProgramKind::ForcedCommand, forced)?;
+            let order = Self::configured(setup, forced)?;
             return Ok(Self {
                 original_command: original,
                 ..order
             });
         }
         match program {
-            Program::Exec(asked) => Self::command(setup, ProgramKind::Exec, asked),
+            Program::Exec(asked) => Self::command(setup, asked),
             Program::Subsystem(name) => {
                 let command = setup.subsystem.get(&name);
                 let command = command
                     .ok_or_else(|| format!("there is no subsystem '{}'", name.escape_default()))?;
-                Self::configured(setup, ProgramKind::Subsystem, command)
+                Self::configured(setup, command)
             }
             Program::Shell => {
                 // A dash before its name makes it a login shell.
                 let mut zeroth = OsString::from("-");
                 zeroth.push(shell_name(setup));
-                Ok(Self::shell(setup, ProgramKind::Shell, vec![zeroth]))
+                Ok(Self::shell(setup, vec![zeroth]))
             }
         }
     }
 
     /// A command of the configuration or of a certificate, where `internal-sftp` is a word of its
     /// own (sshd_config(5)).
-    fn configured(setup: &SessionSetup, kind: ProgramKind, command: &str) -> Result<Self, String> {
+    fn configured(setup: &SessionSetup, command: &str) -> Result<Self, String> {
         let Some(words) = sftp::internal_sftp(command) else {
-            return Self::command(setup, kind, command.as_bytes().to_owned());
+            return Self::command(setup, command.as_bytes().to_owned());
         };
         // Options that it does not know are for itself to refuse, where the user sees why.
         let arguments = ["bastion", "sftp-server"]
@@ -220,14 +238,13 @@ impl Order {
             .map(OsString::from)
             .collect();
         Ok(Self {
-            kind,
             file: spawn::OURSELVES.into(),
             arguments,
             original_command: None,
         })
     }
 
-    fn command(setup: &SessionSetup, kind: ProgramKind, command: Vec<u8>) -> Result<Self, String> {
+    fn command(setup: &SessionSetup, command: Vec<u8>) -> Result<Self, String> {
         if command.contains(&0) {
             return Err("a command cannot contain a NUL byte".to_owned());
         }
@@ -236,12 +253,11 @@ impl Order {
             "-c".into(),
             OsString::from_vec(command),
         ];
-        Ok(Self::shell(setup, kind, arguments))
+        Ok(Self::shell(setup, arguments))
     }
 
-    fn shell(setup: &SessionSetup, kind: ProgramKind, arguments: Vec<OsString>) -> Self {
+    fn shell(setup: &SessionSetup, arguments: Vec<OsString>) -> Self {
         Self {
-            kind,
             file: setup.account.shell.clone(),
             arguments,
             original_command: None,
@@ -342,6 +358,7 @@ mod tests {
             terminal_group: None,
             no_new_privileges: false,
             permit_network: true,
+            print_motd: true,
             program_limits: spawn::ProgramLimits {
                 descriptors: 1024,
                 processes: None,

@@ -19,6 +19,7 @@ mod handles;
 mod listing;
 mod options;
 pub mod packet;
+mod permitted;
 pub mod reply;
 mod requests;
 mod server;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use super::permitted::NAMES;
+
 /// Options of `internal-sftp`. One that is not known is an error: it may be there to forbid
 /// something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Parser)]
@@ -16,6 +18,12 @@ pub struct Options {
     /// Change nothing
     #[arg(short = 'R')]
     pub(super) read_only: bool,
+    /// Requests that are refused
+    #[arg(short = 'P', value_name = "REQUESTS", value_delimiter = ',', value_parser = NAMES)]
+    pub(super) denied: Vec<String>,
+    /// The only requests that are not
+    #[arg(short = 'p', value_name = "REQUESTS", value_delimiter = ',', value_parser = NAMES)]
+    pub(super) allowed: Vec<String>,
     /// The umask of files and folders that are made, in octal
     #[arg(short = 'u', value_name = "UMASK", value_parser = umask)]
     pub(super) umask: Option<u32>,
@@ -75,7 +83,8 @@ mod tests {
     #[test]
     fn an_option_that_is_not_known_is_refused() {
         for words in [
-            &["-P", "remove"][..],
+            &["-P", "vanish"][..],
+            &["-Q", "requests"],
             &["-u", "8"],
             &["-u", "1777"],
             &["-u"],

@@ -15,6 +15,7 @@ use super::extensions::EXTENSIONS;
 use super::handles::Handles;
 use super::listing::AccountNames;
 use super::packet::{self, MAX_PACKET, Malformed, Packet};
+use super::permitted::Permitted;
 use super::reply::Replies;
 use crate::sys::{process, signals};
 
@@ -72,25 +73,25 @@ pub fn run(options: &Options) -> Result<(), SftpError> {
         // One that cannot be widened (a limit of the system, or no pipe at all) does as well.
         let _as_it_is = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE));
     }
-    Server::new(options.read_only).serve(&input, &output)
+    Server::new(options.into()).serve(&input, &output)
 }
 
 /// What the server keeps from one request to the next.
 pub(super) struct Server {
     pub(super) handles: Handles,
     pub(super) accounts: AccountNames,
-    pub(super) read_only: bool,
+    pub(super) permitted: Permitted,
     initialised: bool,
 }
 
 impl Server {
-    pub(super) fn new(read_only: bool) -> Self {
+    pub(super) fn new(permitted: Permitted) -> Self {
         let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
         let handles = Handles::new(descriptors);
         Self {
             handles,
             accounts: AccountNames::default(),
-            read_only,
+            permitted,
             initialised: false,
         }
     }
@@ -120,7 +121,9 @@ impl Server {
             Packet::Init { version } if version < VERSION => Err(SftpError::Version(version)),
             Packet::Init { .. } => {
                 self.initialised = true;
-                replies.add_version(VERSION, &EXTENSIONS);
+                let announced = |&(name, _): &(&str, &str)| self.permitted.announces(name);
+                let extensions: Vec<_> = EXTENSIONS.into_iter().filter(announced).collect();
+                replies.add_version(VERSION, &extensions);
                 Ok(())
             }
             Packet::Request { .. } if !self.initialised => Err(SftpError::NotInitialised),

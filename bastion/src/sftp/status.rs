@@ -33,6 +33,10 @@ impl Status {
     pub(super) const EOF: Self = Self::new(StatusCode::Eof, "End of file");
     pub(super) const READ_ONLY: Self =
         Self::new(StatusCode::PermissionDenied, "This server is read-only");
+    pub(super) const PROHIBITED: Self = Self::new(
+        StatusCode::PermissionDenied,
+        "This request is not permitted",
+    );
     pub(super) const UNSUPPORTED: Self =
         Self::new(StatusCode::OpUnsupported, "Operation unsupported");
 

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use keys::generate::{KeyKind, generate};
 use serde_json::{Value, json};
 
-use crate::support::{Server, User, account, finish, output, text, wait_for};
+use crate::support::{Server, User, account, as_root, finish, output, text, wait_for};
 
 fn ssh_keygen(arguments: &[&str]) {
     let run = output(Command::new("ssh-keygen").args(arguments));
@@ -434,4 +434,41 @@ fn check_config_looks_into_the_files() {
     fs::remove_file(path("ca.pub")).unwrap();
     let (good, said) = check();
     assert!(!good && said.contains("ca.pub: No such file"), "{said}");
+}
+
+/// Somebody else's file, on a file system that is mounted read-only: nobody can change it here.
+#[test]
+fn whose_a_file_is_makes_no_difference_where_nobody_can_write() {
+    if !as_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("keys")).unwrap();
+    let ca = generate(KeyKind::Ed25519, "").unwrap();
+    let file = path("keys").join("ca.pub");
+    fs::write(&file, ca.public_key().to_openssh().unwrap()).unwrap();
+    std::os::unix::fs::chown(&file, Some(65534), None).unwrap();
+    let config = format!(
+        "permit_root_login = true\nlogins = {{ claw = \"root\" }}\ntrusted_user_ca_keys = {file:?}\nstate_dir = {:?}\n",
+        path("state"),
+    );
+    fs::write(path("bastion.toml"), config).unwrap();
+    fs::set_permissions(path("bastion.toml"), fs::Permissions::from_mode(0o644)).unwrap();
+    let check = |before: &str| {
+        let script = format!("{before} exec \"$BASTION\" check-config --config bastion.toml");
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-ec", &script]);
+        command.current_dir(folder.path());
+        output(command.env("BASTION", env!("CARGO_BIN_EXE_bastion")))
+    };
+    let mount = "mount --bind keys keys; mount -o remount,ro,bind keys;";
+    let can_mount = output(Command::new("unshare").args(["-m", "true"]));
+    if !can_mount.status.success() {
+        return eprintln!("no mounts here: {}", text(&can_mount.stderr));
+    }
+    let run = check("");
+    assert!(text(&run.stderr).contains("run `chown 0 "), "{run:?}");
+    let run = check(mount);
+    assert!(run.status.success(), "{run:?}");
 }

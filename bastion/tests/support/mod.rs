@@ -71,12 +71,7 @@ impl Server {
     /// With these lines in its bastion.toml, and these variables in its environment.
     pub(crate) fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let ca = generate(KeyKind::Ed25519, "test CA").unwrap();
-        fs::write(
-            folder.path().join("ca.pub"),
-            format!("{}\n", ca.public_key().to_openssh().unwrap()),
-        )
-        .unwrap();
+        let ca = new_ca(&folder);
         Self::start_in(folder, ca, config, environment)
     }
 
@@ -91,13 +86,8 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         // The account has to reach what it must not be able to change.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let ca = generate(KeyKind::Ed25519, "test CA").unwrap();
-        fs::write(
-            folder.path().join("ca.pub"),
-            format!("{}\n", ca.public_key().to_openssh().unwrap()),
-        )
-        .unwrap();
-        Self::start_for(account, folder, ca, config, &[])
+        let ca = new_ca(&folder);
+        Self::start_for(account, folder, ca, config, &[], &[])
     }
 
     /// In a folder where `ca.pub` is, and host keys may be.
@@ -107,7 +97,30 @@ impl Server {
         config: &str,
         environment: &[(&str, &str)],
     ) -> Self {
-        Self::start_for(&account(), folder, ca, config, environment)
+        Self::start_for(&account(), folder, ca, config, environment, &[])
+    }
+
+    /// Where these files of the system have these contents, which takes root and a mount namespace.
+    pub(crate) fn start_where(files: &[(&str, &str)], config: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut script = String::new();
+        for (number, (file, text)) in files.iter().enumerate() {
+            let copy = folder.path().join(format!("file-{number}"));
+            fs::write(&copy, text).unwrap();
+            script += &format!("mount --bind '{}' '{file}' && ", copy.display());
+        }
+        let under = |script: &str| ["unshare", "--mount", "sh", "-c", script].map(str::to_owned);
+        let [program, arguments @ ..] = under(&(script.clone() + "true"));
+        if !output(Command::new(program).args(arguments))
+            .status
+            .success()
+        {
+            eprintln!("skipped: files of the system cannot be mounted over");
+            return None;
+        }
+        let ca = new_ca(&folder);
+        let under = under(&(script + r#"exec "$0" "$@""#));
+        Some(Self::start_for(&account(), folder, ca, config, &[], &under))
     }
 
     fn start_for(
@@ -116,6 +129,7 @@ impl Server {
         ca: PrivateKey,
         config: &str,
         environment: &[(&str, &str)],
+        under: &[String],
     ) -> Self {
         let state = folder.path().join("state");
         if !state.exists() {
@@ -127,7 +141,10 @@ impl Server {
         for file in [&file, &folder.path().join("ca.pub")] {
             fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
         }
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bastion"))
+        let words = under.iter().map(String::as_str);
+        let mut words = words.chain([env!("CARGO_BIN_EXE_bastion")]);
+        let mut child = Command::new(words.next().unwrap())
+            .args(words)
             .arg("--config")
             .arg(&file)
             .args([
@@ -281,6 +298,14 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A CA that the server of this folder trusts.
+fn new_ca(folder: &TempDir) -> PrivateKey {
+    let ca = generate(KeyKind::Ed25519, "test CA").unwrap();
+    let public = ca.public_key().to_openssh().unwrap();
+    fs::write(folder.path().join("ca.pub"), format!("{public}\n")).unwrap();
+    ca
 }
 
 /// Host keys for a test server: made once for all of a run, since RSA takes its time.

@@ -8,7 +8,7 @@ mod metadata;
 mod paths;
 
 use super::extensions::{self, Extended};
-use super::packet::{OpenFlags, Request};
+use super::packet::Request;
 use super::reply::{Replies, Reply};
 use super::server::Server;
 use super::{Status, StatusCode};
@@ -23,8 +23,10 @@ const NO_SUCH_HANDLE: Status = Status::new(StatusCode::NoSuchFile, "Invalid hand
 impl Server {
     /// Carries out a request, and adds its one reply.
     pub(super) fn carry_out(&mut self, id: u32, request: Request<'_>, replies: &mut Replies) {
+        if let Err(refused) = self.permitted.check(&request) {
+            return replies.add(id, &Reply::Status(refused));
+        }
         let outcome = match request {
-            _ if self.read_only && changes(&request) => Err(Status::READ_ONLY),
             // Read straight into the reply.
             Request::Read {
                 handle,
@@ -109,30 +111,4 @@ impl Server {
 
 fn done((): ()) -> Reply {
     Reply::Status(Status::OK)
-}
-
-/// Whether a request changes anything, which `-R` forbids: those that sftp-server lists.
-fn changes(request: &Request<'_>) -> bool {
-    match request {
-        Request::Open { flags, .. } => [OpenFlags::WRITE, OpenFlags::CREAT, OpenFlags::TRUNC]
-            .into_iter()
-            .any(|flag| flags.contains(flag)),
-        Request::Write { .. }
-        | Request::Setstat { .. }
-        | Request::Fsetstat { .. }
-        | Request::Remove { .. }
-        | Request::Mkdir { .. }
-        | Request::Rmdir { .. }
-        | Request::Rename { .. }
-        | Request::Symlink { .. } => true,
-        Request::Extended(request) => matches!(
-            request,
-            Extended::PosixRename { .. }
-                | Extended::Hardlink { .. }
-                | Extended::Fsync { .. }
-                | Extended::Lsetstat { .. }
-                | Extended::CopyData(_)
-        ),
-        _ => false,
-    }
 }

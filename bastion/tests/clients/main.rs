@@ -1,0 +1,30 @@
+//! Programs that people use over ssh, each as it uses ssh: editors, automation, terminals that
+//! outlive their connection, another library than OpenSSH. git, rsync, sshfs and lftp are in `sftp`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails by panic has failed; clippy.toml exempts test functions only"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod ansible;
+mod mosh;
+mod paramiko;
+mod tmux;
+mod vscode;
+
+/// Whether a program is missing, which is said.
+fn missing(program: &str) -> bool {
+    let folders = std::env::var("PATH").unwrap_or_default();
+    let there = folders
+        .split(':')
+        .any(|folder| std::path::Path::new(folder).join(program).exists());
+    if !there {
+        eprintln!("skipped: {program} is not installed");
+    }
+    !there
+}
