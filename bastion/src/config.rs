@@ -23,7 +23,7 @@ use crate::sys::files::{self, FileError};
 pub const DEFAULT_FILE: &str = "/etc/bastion/bastion.toml";
 
 /// The largest file that is read, in bytes.
-pub const MAX_LENGTH: u64 = 1024 * 1024;
+pub const MAX_LENGTH: u64 = 32 * 1024;
 
 /// The configuration.
 #[derive(Clone, Debug, Deserialize)]

@@ -179,7 +179,8 @@ async fn watch_over(
     };
     let logged_in = match logged_in {
         Ok(logged_in) => logged_in,
-        Err(why) => return Ok(part_with(running, why).await),
+        // Without a last word: who waits for it to be heard would hold a place meanwhile.
+        Err(why) => return Ok(why.to_owned()),
     };
     let grace = tokio::select! {
         ended = &mut running => return ended.map(closed),

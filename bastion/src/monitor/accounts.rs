@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use caps::{CapSet, Capability, CapsHashSet};
+use caps::Capability;
 use thiserror::Error;
 
 use crate::config::Config;
 use crate::sys::account::{Account, AccountError, running_as_root};
+use crate::sys::process;
 
 /// Whom the gate falls back to where its own account does not exist.
 const NOBODY: &str = "nobody";
@@ -121,19 +122,12 @@ impl Accounts {
 
     /// Gives up every capability but those that starting and ending the other parts takes.
     pub(super) fn keep_few_capabilities(&self) -> io::Result<()> {
-        let needed: CapsHashSet = [
+        process::keep_capabilities(&[
             Capability::CAP_SETUID,
             Capability::CAP_SETGID,
             Capability::CAP_KILL,
             // For the gate's empty root, wherever new privileges are forbidden to us.
             Capability::CAP_SYS_CHROOT,
-        ]
-        .into();
-        for set in [CapSet::Effective, CapSet::Permitted] {
-            let held = caps::read(None, set).map_err(io::Error::other)?;
-            let kept = held.intersection(&needed).copied().collect();
-            caps::set(None, set, &kept).map_err(io::Error::other)?;
-        }
-        Ok(())
+        ])
     }
 }

@@ -369,6 +369,12 @@ fn shorten(value: &mut Value) {
                 text.truncate(at);
                 text.push('…');
             }
+            if text.contains(steers_a_terminal) {
+                *text = text
+                    .chars()
+                    .map(|c| if steers_a_terminal(c) { '\u{fffd}' } else { c })
+                    .collect();
+            }
         }
         Value::Array(items) => {
             items.truncate(MAX_TEXT);
@@ -377,6 +383,15 @@ fn shorten(value: &mut Value) {
         Value::Object(fields) => fields.values_mut().for_each(shorten),
         _ => {}
     }
+}
+
+/// What a terminal would obey, or show in another order, if somebody looks at the log. JSON escapes
+/// none of these.
+fn steers_a_terminal(character: char) -> bool {
+    matches!(
+        character,
+        '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
 }
 
 /// The clock, in seconds since the epoch.

@@ -12,7 +12,7 @@ use crate::ipc::{CertificateRecord, ConnectionId, GrantRequest, RefusalRecord, b
 use crate::policy::{self, Decision, LoginRequest, Permissions, Refusal, Rules, UserCertificate};
 
 /// The most logins' proofs that are remembered, each for as long as its certificate is valid. Each
-/// takes a valid signature of a certificate's holder to make, so that nobody else can push one out.
+/// takes a valid signature of a certificate's holder to make; those that end soonest go first.
 const REMEMBERED_PROOFS: usize = 250_000;
 /// The most connections that are let in and have no session yet.
 const MAX_WAITING: usize = 10_000;

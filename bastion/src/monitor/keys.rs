@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::audit::Event;
-use super::watched_file::{Format, WatchedFile};
+use super::watched_file::{Format, WatchedFile, When};
 use crate::config::Config;
 use crate::policy::{Revocations, RevokedKeys, TrustedUserCaKeys};
 
-/// The largest list of CAs: hundreds of keys.
+/// The largest list of CAs: hundreds of keys. With the configuration and the banner it has to fit into
+/// one message to the gate.
 const MAX_TRUSTED_KEYS: u64 = 64 * 1024;
 /// The largest list of revoked keys: some hundred thousand of them.
 const MAX_REVOKED_KEYS: u64 = 16 * 1024 * 1024;
@@ -58,10 +59,10 @@ impl KeyFiles {
     }
 
     /// Reads what has changed; tells what it found.
-    pub(super) fn read_if_changed(&mut self) -> Vec<Event> {
+    pub(super) fn read_if_changed(&mut self, when: When) -> Vec<Event> {
         let mut events = Vec::new();
         let file = self.trusted.path().display().to_string();
-        events.extend(self.trusted.read_if_changed().map(|keys| match keys {
+        events.extend(self.trusted.read_if_changed(when).map(|keys| match keys {
             Ok(keys) => {
                 let fingerprints = keys.fingerprints().collect();
                 Event::TrustedKeysRead { file, fingerprints }
@@ -73,7 +74,7 @@ impl KeyFiles {
         }));
         if let Some(revoked) = &mut self.revoked {
             let file = revoked.path().display().to_string();
-            events.extend(revoked.read_if_changed().map(|list| match list {
+            events.extend(revoked.read_if_changed(when).map(|list| match list {
                 Ok(list) => Event::RevokedKeysRead {
                     file,
                     entries: list.len(),
@@ -123,6 +124,10 @@ const TRUSTED_KEYS: Format<TrustedUserCaKeys> = Format {
 const REVOKED_KEYS: Format<Arc<RevokedKeys>> = Format {
     limit: MAX_REVOKED_KEYS,
     parse: |bytes, name| match RevokedKeys::parse(bytes, name) {
+        // What is left where somebody wrote to a full disk.
+        _ if bytes.is_empty() => Err(format!(
+            "{name} is empty; write a comment into it if nothing is revoked"
+        )),
         Ok(list) => Ok(Arc::new(list)),
         Err(error) => Err(error.to_string()),
     },

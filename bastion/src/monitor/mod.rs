@@ -29,6 +29,7 @@ use crate::ipc::{ConnectionId, FromGate, GrantRequest, ToGate, Verdict};
 use crate::policy::{self, Rules};
 use crate::sys::process;
 use crate::sys::signals::Signals;
+use crate::sys::spawn::ProgramLimits;
 use accounts::Accounts;
 use audit::{AuditLog, Event};
 use gate::Gate;
@@ -36,6 +37,7 @@ use grants::Grants;
 use keys::KeyFiles;
 use reload::ConfigurationFile;
 use sessions::Sessions;
+use watched_file::When;
 
 /// The most messages, and the most children, of one turn of the loop.
 const MESSAGES_A_TURN: usize = 256;
@@ -94,8 +96,13 @@ pub fn run(source: config::Source) -> Result<(), MonitorError> {
     let system = |what| move |source| MonitorError::System { what, source };
     process::close_what_was_left_open().map_err(system("close descriptors"))?;
     process::forbid_dump().map_err(system("forbid dumps"))?;
-    let descriptors =
-        process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
+    // What a container's limits leave to programs is less than what they leave to us.
+    let inherited = ProgramLimits {
+        descriptors: process::raise_descriptor_limit()
+            .map_err(system("raise the limit of descriptors"))?,
+        processes: process::raise_process_limit()
+            .map_err(system("raise the limit of processes"))?,
+    };
     let taken = [
         Signal::SIGCHLD,
         Signal::SIGTERM,
@@ -112,7 +119,7 @@ pub fn run(source: config::Source) -> Result<(), MonitorError> {
     accounts
         .keep_few_capabilities()
         .map_err(system("give up capabilities"))?;
-    let sessions = Sessions::new(&config, descriptors).map_err(system("watch sessions"))?;
+    let sessions = Sessions::new(&config, inherited).map_err(system("watch sessions"))?;
     let mut monitor = Monitor {
         gate: Gate::new(listeners),
         grants: Grants::default(),
@@ -126,7 +133,7 @@ pub fn run(source: config::Source) -> Result<(), MonitorError> {
         configuration,
         config,
     };
-    monitor.read_keys()?;
+    monitor.read_keys(When::Now)?;
     monitor.serve(&signals)
 }
 
@@ -408,6 +415,7 @@ impl Monitor {
                 // What it said last is still to be read.
                 self.hear_gate()?;
                 self.grants.clear();
+                self.sessions.all_connections_closed();
                 self.audit.record(&Event::GateEnded {
                     how: audit::describe(ended),
                 })?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::accounts::Accounts;
 use super::audit::Event;
-use super::watched_file::{Format, WatchedFile};
+use super::watched_file::{Format, WatchedFile, When};
 use super::{Monitor, MonitorError};
 use crate::config::{self, Config};
 use crate::ipc::ToGate;
@@ -29,27 +29,39 @@ impl ConfigurationFile {
         let file = WatchedFile::new(source.path(), CONTENT);
         let mut configuration = Self { source, file };
         // Before it is loaded: a change in between is one that the next look tells.
-        configuration.has_changed();
+        configuration.file.read_if_changed(When::Now);
+        configuration.note_that_it_is_there();
         let config = configuration.source.load()?;
         Ok((configuration, config))
     }
 
     /// What to serve by from now on; none if nothing has changed.
-    fn load_if_changed(&mut self) -> Option<Result<Config, String>> {
-        self.has_changed().then(|| self.load())
+    fn load_if_changed(&mut self, when: When) -> Option<Result<Config, String>> {
+        let changed = self.file.read_if_changed(when).is_some();
+        self.note_that_it_is_there();
+        changed.then(|| self.load())
     }
 
-    fn has_changed(&mut self) -> bool {
-        let changed = self.file.read_if_changed().is_some();
+    fn note_that_it_is_there(&mut self) {
         if self.file.content().is_some() {
             // From now on it must be there: when the rules are gone, to serve by the defaults would be
             // to let more happen.
             self.source.file = Some(self.file.path().into());
         }
-        changed
     }
 
     fn load(&self) -> Result<Config, String> {
+        // What is left where somebody wrote to a full disk: its rules are gone, too.
+        if self
+            .file
+            .content()
+            .is_some_and(|content| content.trim_ascii().is_empty())
+        {
+            let name = self.name();
+            return Err(format!(
+                "{name} is empty; write a comment into it if the defaults are wanted"
+            ));
+        }
         self.source.load().map_err(|error| error.to_string())
     }
 
@@ -62,22 +74,26 @@ impl Monitor {
     /// Looks for changes; nobody has said that there are any.
     pub(super) fn look_again(&mut self) -> Result<(), MonitorError> {
         self.looked = Instant::now();
-        match self.configuration.load_if_changed() {
-            Some(outcome) => self.reconfigure(outcome),
-            None => self.read_keys(),
+        match self.configuration.load_if_changed(When::Settled) {
+            Some(outcome) => self.reconfigure(outcome, When::Settled),
+            None => self.read_keys(When::Settled),
         }
     }
 
     /// Reads everything again (SIGHUP), and says so even if nothing has changed.
     pub(super) fn reload(&mut self) -> Result<(), MonitorError> {
         self.looked = Instant::now();
-        let changed = self.configuration.load_if_changed();
+        let changed = self.configuration.load_if_changed(When::Now);
         let outcome = changed.unwrap_or_else(|| self.configuration.load());
-        self.reconfigure(outcome)
+        self.reconfigure(outcome, When::Now)
     }
 
     /// Serves by a new configuration, or goes on with the old if that is no good.
-    fn reconfigure(&mut self, outcome: Result<Config, String>) -> Result<(), MonitorError> {
+    fn reconfigure(
+        &mut self,
+        outcome: Result<Config, String>,
+        when: When,
+    ) -> Result<(), MonitorError> {
         let file = self.configuration.name();
         let applied = outcome.and_then(|mut config| {
             let needs_restart = config.keep_what_needs_restart(&self.config);
@@ -95,7 +111,7 @@ impl Monitor {
                     file,
                     needs_restart,
                 })?;
-                self.read_keys()?;
+                self.read_keys(when)?;
                 let banner = self.banner()?;
                 self.gate
                     .send(&ToGate::Limits(Box::new(self.config.limits(banner))), &[]);
@@ -106,14 +122,14 @@ impl Monitor {
                 let error = format!("{error}; what was in force before stays in force");
                 self.audit
                     .record(&Event::ConfigurationUnusable { file, error })?;
-                self.read_keys()
+                self.read_keys(when)
             }
         }
     }
 
     /// Reads the files of keys that have changed.
-    pub(super) fn read_keys(&mut self) -> Result<(), MonitorError> {
-        let events = self.keys.read_if_changed();
+    pub(super) fn read_keys(&mut self, when: When) -> Result<(), MonitorError> {
+        let events = self.keys.read_if_changed(when);
         for event in &events {
             self.audit.record(event)?;
         }
@@ -140,12 +156,21 @@ mod tests {
             source: config::Source::default(),
             file: WatchedFile::new(&path, CONTENT),
         };
-        assert!(configuration.load_if_changed().unwrap().is_ok());
+        assert!(configuration.load_if_changed(When::Now).unwrap().is_ok());
         std::fs::write(&path, "max_sessions = 7").unwrap();
-        let config = configuration.load_if_changed().unwrap().unwrap();
+        let config = configuration.load_if_changed(When::Now).unwrap().unwrap();
         assert_eq!(config.max_sessions, 7);
+        std::fs::write(&path, "\n").unwrap();
+        let error = configuration
+            .load_if_changed(When::Now)
+            .unwrap()
+            .unwrap_err();
+        assert!(error.contains("is empty"), "{error}");
         std::fs::remove_file(&path).unwrap();
-        let error = configuration.load_if_changed().unwrap().unwrap_err();
+        let error = configuration
+            .load_if_changed(When::Now)
+            .unwrap()
+            .unwrap_err();
         assert!(error.contains("No such file"), "{error}");
         assert!(configuration.load().is_err());
     }

@@ -44,6 +44,7 @@ pub(super) struct Sessions {
     print_motd: bool,
     lifetime: Arc<lifetime::Limits>,
     program_limits: ProgramLimits,
+    inherited: ProgramLimits,
     terminal_group: Option<u32>,
 }
 
@@ -62,8 +63,8 @@ struct Running {
 }
 
 impl Sessions {
-    /// With the number of descriptors that a program may have from the start.
-    pub(super) fn new(config: &Config, descriptors: u64) -> io::Result<Self> {
+    /// With what programs may use up unless the configuration says otherwise.
+    pub(super) fn new(config: &Config, inherited: ProgramLimits) -> io::Result<Self> {
         Ok(Self {
             running: HashMap::new(),
             starter: Starter::default(),
@@ -77,9 +78,10 @@ impl Sessions {
             print_motd: config.print_motd,
             lifetime: config.lifetime().into(),
             program_limits: ProgramLimits {
-                descriptors,
-                processes: config.max_processes,
+                processes: config.max_processes.or(inherited.processes),
+                ..inherited
             },
+            inherited,
             terminal_group: terminal_group(),
         })
     }
@@ -94,7 +96,7 @@ impl Sessions {
         self.permit_network = config.permit_network;
         self.print_motd = config.print_motd;
         self.lifetime = config.lifetime().into();
-        self.program_limits.processes = config.max_processes;
+        self.program_limits.processes = config.max_processes.or(self.inherited.processes);
     }
 
     /// Starts the session process of a connection. Returns what happened and the gate's end of
@@ -186,13 +188,14 @@ impl Sessions {
 
     /// A connection has ended: its session is to end, too.
     pub(super) fn connection_closed(&mut self, connection: ConnectionId) {
-        let its = self
-            .running
-            .values_mut()
-            .find(|session| session.connection == connection);
-        if let Some(session) = its {
-            session.over_since = Some(Instant::now());
-        }
+        let its = self.running.values_mut();
+        its.filter(|session| session.connection == connection)
+            .for_each(Running::is_over);
+    }
+
+    /// The gate has ended, and all connections with it.
+    pub(super) fn all_connections_closed(&mut self) {
+        self.running.values_mut().for_each(Running::is_over);
     }
 
     /// Ends the sessions that have outlived their connections, for the account can stop them, and
@@ -271,6 +274,10 @@ impl Sessions {
 }
 
 impl Running {
+    fn is_over(&mut self) {
+        self.over_since.get_or_insert_with(Instant::now);
+    }
+
     fn read(&mut self, links: &Epoll, events: &mut Vec<Event>) {
         for _ in 0..EVENTS_A_TURN {
             let Some(link) = &self.link else { return };

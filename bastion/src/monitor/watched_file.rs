@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use super::audit;
 use crate::sys::files;
 
-/// A file that was changed so few seconds ago is read again: two changes within one tick of the file
-/// system's clock look like one.
+/// A file that was changed so few seconds ago may not be written to its end yet, and two changes
+/// within one tick of the file system's clock look like one.
 const UNSETTLED: u64 = 2;
 
 /// What a file is to say, and how large it may be.
@@ -18,6 +18,15 @@ pub(super) struct Format<T> {
     pub(super) limit: u64,
     /// From its content and its name, which an error names.
     pub(super) parse: fn(&[u8], &str) -> Result<T, String>,
+}
+
+/// When a changed file is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// When it has not been changed for a while.
+    Settled,
+    /// At once: somebody says that it is as it should be.
+    Now,
 }
 
 /// A file and what it said last.
@@ -62,14 +71,16 @@ impl<T: PartialEq> WatchedFile<T> {
 
     /// Reads the file if it is not the version that was read last, and tells what it says if that is
     /// something else than before.
-    pub(super) fn read_if_changed(&mut self) -> Option<Result<&T, &str>> {
+    pub(super) fn read_if_changed(&mut self, when: When) -> Option<Result<&T, &str>> {
         // Looked at before it is read: what changes in between is seen the next time.
         let (version, settled) = self.look();
-        if self.seen.as_ref() == Some(&version) {
+        let waits = !settled && self.said.is_some();
+        if when == When::Settled && (waits || self.seen.as_ref() == Some(&version)) {
             return None;
         }
         let says = self.read();
-        self.seen = settled.then_some(version);
+        // What could not be read is tried again: a shortage (EMFILE, ENOMEM) passes.
+        self.seen = (settled && says.is_ok()).then_some(version);
         if self.said.as_ref() == Some(&says) {
             return None;
         }
@@ -122,18 +133,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let mut file = WatchedFile::new(&path, text());
-        assert!(file.read_if_changed().unwrap().is_err());
-        assert!(file.read_if_changed().is_none());
+        assert!(file.read_if_changed(When::Settled).unwrap().is_err());
+        assert!(file.read_if_changed(When::Settled).is_none());
         fs::write(&path, "one").unwrap();
-        assert_eq!(file.read_if_changed(), Some(Ok(&"one".to_owned())));
-        assert!(file.read_if_changed().is_none());
+        assert_eq!(file.read_if_changed(When::Now), Some(Ok(&"one".to_owned())));
+        assert!(file.read_if_changed(When::Now).is_none());
         // As many bytes, and perhaps at the same time.
         fs::write(&path, "two").unwrap();
-        assert_eq!(file.read_if_changed(), Some(Ok(&"two".to_owned())));
+        assert_eq!(file.read_if_changed(When::Now), Some(Ok(&"two".to_owned())));
         fs::write(&path, "broken").unwrap();
-        let error = file.read_if_changed().unwrap().unwrap_err().to_owned();
+        let error = file
+            .read_if_changed(When::Now)
+            .unwrap()
+            .unwrap_err()
+            .to_owned();
         assert_eq!(error, format!("{} is broken", path.display()));
         assert_eq!(file.content(), None);
-        assert!(file.read_if_changed().is_none());
+        assert!(file.read_if_changed(When::Now).is_none());
     }
 }

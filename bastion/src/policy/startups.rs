@@ -86,6 +86,8 @@ impl FromStr for MaxStartups {
 impl From<IpAddr> for SourceNetwork {
     fn from(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
+            // One machine, and anybody on it may call himself by any of them.
+            address if address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V4(address) => Ipv4Addr::into(address),
             IpAddr::V6(address) => {
                 let network = u128::from(address) >> 64 << 64;
@@ -159,6 +161,8 @@ mod tests {
         assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
         assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
         assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+        assert_eq!(network("127.0.0.1"), network("127.3.2.1"));
+        assert_eq!(network("127.0.0.1"), network("::1"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! what the loader and the libraries prepare is there once for all sessions. The starter knows
 //! nothing, and has nothing but its link to the monitor, which a copy closes first of all.
 
+use caps::Capability;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -21,6 +22,9 @@ pub fn run() -> Result<(), SessionError> {
     let system = |what| move |source| SessionError::System { what, source };
     process::set_name(c"bastion-starter");
     process::forbid_dump().map_err(system("forbid dumps"))?;
+    // By execve root got all of them back; these it takes to become the account.
+    process::keep_capabilities(&[Capability::CAP_SETUID, Capability::CAP_SETGID])
+        .map_err(system("give up capabilities"))?;
     let monitor = spawn::inherited(1).map_err(system("the link"))?;
     let Some(monitor) = monitor.into_iter().next().map(MonitorLink::new) else {
         return Err(system("the link")(std::io::ErrorKind::NotFound.into()));

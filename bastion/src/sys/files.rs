@@ -29,6 +29,9 @@ pub enum FileError {
     /// A file where a folder should be.
     #[error("{} is no folder; name another", .0.display())]
     NotAFolder(PathBuf),
+    /// Not for everybody's eyes.
+    #[error("{path} is not for everybody to read, and so is not shown to everybody; run `chmod o+r {path}`", path = .0.display())]
+    NotPublic(PathBuf),
     /// More than such a file ever has.
     #[error("{} is larger than {limit} bytes, which is more than such a file has", path.display())]
     TooLarge {
@@ -67,34 +70,48 @@ pub enum FileError {
 /// but root and who started bastion, as sshd's StrictModes asks of a user's files. A pipe or a device in
 /// its place is no reason to wait.
 pub fn read_relied_on(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let (file, _) = open_relied_on(path)?;
+    read_all(path, file, limit)
+}
+
+/// As [`read_relied_on`], a file that is to be shown to everybody: one that everybody may read, so that
+/// a link to a secret one shows nothing.
+pub fn read_public(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let (file, found) = open_relied_on(path)?;
+    match found.mode() & 0o004 {
+        0 => Err(FileError::NotPublic(path.into())),
+        _ => read_all(path, file, limit),
+    }
+}
+
+fn open_relied_on(path: &Path) -> Result<(File, Metadata), FileError> {
     let system = |source| FileError::System {
         path: path.into(),
         source,
     };
-    let too_large = || FileError::TooLarge {
-        path: path.into(),
-        limit,
-    };
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)
-        .map_err(system)?;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = file.map_err(system)?;
     let found = file.metadata().map_err(system)?;
     if !found.is_file() {
         return Err(FileError::NotAFile(path.into()));
     }
     check_who_can_change(path, &file, &found)?;
-    if found.len() > limit {
-        return Err(too_large());
-    }
+    Ok((file, found))
+}
+
+fn read_all(path: &Path, file: File, limit: u64) -> Result<Vec<u8>, FileError> {
     let mut content = Vec::new();
-    file.take(limit + 1)
-        .read_to_end(&mut content)
-        .map_err(system)?;
+    let read = file.take(limit + 1).read_to_end(&mut content);
+    read.map_err(|source| FileError::System {
+        path: path.into(),
+        source,
+    })?;
     match content.len() as u64 > limit {
-        true => Err(too_large()),
+        true => Err(FileError::TooLarge {
+            path: path.into(),
+            limit,
+        }),
         false => Ok(content),
     }
 }
@@ -215,6 +232,14 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRUSR).unwrap();
         assert!(read().unwrap_err().contains("no regular file"));
+        let of_nobody = folder.path().join("secret");
+        std::fs::write(&of_nobody, "key").unwrap();
+        set_mode(&of_nobody, 0o600);
+        std::os::unix::fs::symlink(&of_nobody, folder.path().join("banner")).unwrap();
+        let shown = read_public(&folder.path().join("banner"), 10).unwrap_err();
+        assert!(matches!(shown, FileError::NotPublic(_)), "{shown}");
+        set_mode(&of_nobody, 0o644);
+        assert_eq!(read_public(&of_nobody, 10).unwrap(), b"key");
         let of_device = read_relied_on(Path::new("/dev/zero"), 10).unwrap_err();
         assert!(matches!(of_device, FileError::NotAFile(_)));
         let of_folder = read_relied_on(folder.path(), 10).unwrap_err();

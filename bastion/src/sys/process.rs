@@ -2,6 +2,7 @@
 
 use std::io;
 
+use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{self, Signal};
@@ -106,6 +107,24 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     Ok(soft)
+}
+
+/// Gives up every capability but these, as far as they are there.
+pub fn keep_capabilities(needed: &[Capability]) -> io::Result<()> {
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        let mut held = caps::read(None, set).map_err(io::Error::other)?;
+        held.retain(|capability| needed.contains(capability));
+        caps::set(None, set, &held).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+/// Raises the number of processes that this process's account may have to what it is allowed; returns
+/// what it was before, if that was less.
+pub fn raise_process_limit() -> io::Result<Option<u64>> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NPROC)?;
+    setrlimit(Resource::RLIMIT_NPROC, hard, hard)?;
+    Ok((soft < hard).then_some(soft))
 }
 
 /// Lowers the number of descriptors that this process may hold, as it may raise it again.

@@ -15,14 +15,17 @@ fn ssh_keygen(arguments: &[&str]) {
     assert!(run.status.success(), "{}", text(&run.stderr));
 }
 
-/// A bastion with a list of revoked keys, empty to begin with.
+/// A list that revokes nothing. An empty file is what a full disk leaves.
+const NOTHING: &str = "# nothing yet\n";
+
+/// A bastion with a list of revoked keys, without any to begin with.
 fn with_revoked_keys() -> (Server, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let ca = generate(KeyKind::Ed25519, "test CA").unwrap();
     let line = ca.public_key().to_openssh().unwrap() + "\n";
     fs::write(folder.path().join("ca.pub"), line).unwrap();
     let file = folder.path().join("revoked");
-    fs::write(&file, "").unwrap();
+    fs::write(&file, NOTHING).unwrap();
     let config = format!("revoked_keys = {file:?}");
     let mut server = Server::start_in(folder, ca, &config, &[]);
     let read = |event: &Value| event["event"] == "revoked_keys_read" && event["entries"] == 0;
@@ -146,10 +149,13 @@ fn a_list_that_cannot_be_relied_on_lets_nobody_in_and_is_told_once() {
         );
     };
     let usable = |server: &mut Server| {
-        replace(&file, "");
+        replace(&file, NOTHING);
         server.event("revoked_keys_read", |_| true);
         assert_eq!(refusal(server, &user), None);
     };
+    replace(&file, "");
+    unusable(&mut server, "is empty");
+    usable(&mut server);
     replace(&file, b"SSHKRL\n\0 and no more");
     unusable(&mut server, "is a key revocation list that cannot be used");
     assert_refused(
@@ -188,7 +194,7 @@ fn a_list_that_cannot_be_relied_on_lets_nobody_in_and_is_told_once() {
     usable(&mut server);
     let told = server.events_so_far().iter();
     let told = told.filter(|event| event["event"] == "revoked_keys_unusable");
-    assert_eq!(told.count(), 4);
+    assert_eq!(told.count(), 5);
 }
 
 #[test]
