@@ -75,6 +75,18 @@ fn the_client_may_set_what_is_listed_and_nothing_else() {
     assert!(!found.contains_key("MINE"));
 }
 
+/// RFC 4254 §6.4 says of neither name nor value what it is encoded in.
+#[test]
+fn a_variable_that_is_no_utf8_ends_nothing() {
+    use std::os::unix::ffi::OsStrExt;
+    let server = Server::start();
+    let user = server.user();
+    let mut ssh = server.ssh(&user, &["-o", "SendEnv=LC_ODD"]);
+    let odd = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    let run = output(ssh.env("LC_ODD", odd).arg("echo in"));
+    assert_eq!(text(&run.stdout), "in\n", "{}", text(&run.stderr));
+}
+
 #[test]
 fn listed_variables_of_the_container_are_passed_on() {
     let container = [

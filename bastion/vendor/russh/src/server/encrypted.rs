@@ -1796,8 +1796,11 @@ impl Session {
                             .await
                     }
                     "env" => {
-                        let env_variable = map_err!(String::decode(r))?;
-                        let env_value = map_err!(String::decode(r))?;
+                        // Not every locale is UTF-8 (RFC 4254 §6.4): no reason
+                        // to end the connection.
+                        let text = |bytes: Bytes| String::from_utf8_lossy(&bytes).into_owned();
+                        let env_variable = text(map_err!(Bytes::decode(r))?);
+                        let env_value = text(map_err!(Bytes::decode(r))?);
                         map_err!(ensure_end(r))?;
 
                         if let Some(chan) = self.channels.get(&channel_num) {
