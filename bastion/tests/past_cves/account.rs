@@ -59,7 +59,7 @@ fn sockets_are_connected_to_and_made_by_the_account() {
         let fields = fields.string("127.0.0.1").u32(1).into_vec();
         client.open("direct-tcpip", &fields).await.unwrap();
         let (_accepted, peer) = tcp.accept().unwrap();
-        assert_eq!(owner_of_socket(peer.port()), expected);
+        assert_eq!(owner_of_socket(peer.port(), port), expected);
 
         let made = folder.path().join("made");
         let fields = Writer::new().string(made.to_str().unwrap()).into_vec();
@@ -86,16 +86,17 @@ fn sockets_are_connected_to_and_made_by_the_account() {
     });
 }
 
-/// The user of the TCP socket at this port of 127.0.0.1, by /proc/net/tcp.
-fn owner_of_socket(port: u16) -> u32 {
-    let local = format!("0100007F:{port:04X}");
+/// The user of the TCP socket that is connected from one port of 127.0.0.1 to another, by
+/// /proc/net/tcp. The port that it comes from may be that of older connections, too.
+fn owner_of_socket(from: u16, to: u16) -> u32 {
+    let [local, remote] = [from, to].map(|port| format!("0100007F:{port:04X}"));
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let rows = table
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>());
     let row = rows
         .into_iter()
-        .find(|row| row.get(1) == Some(&local.as_str()));
+        .find(|row| row.get(1..3) == Some(&[local.as_str(), remote.as_str()]));
     row.unwrap()[7].parse().unwrap()
 }
 
