@@ -153,7 +153,7 @@ prepare() {
     for file in "$ca" "$keys"/ca/sandbox_ca_key.pub "$keys"/client/id_ed25519{,-cert.pub} \
         "$keys"/client/known_hosts "$keys"/server/ssh_host_ed25519_key; do
         [[ -s $file ]] || fail "there is no openclaw-data${file#"$DATA"} yet: make the keys by" \
-            "bastion-keygen, then start again (README, step 3)"
+            "bastion-keygen, then start again (image/README.md, step 3)"
     done
     owned claw 0755 "$DATA/config"
     owned claw 0755 "$DATA/workspace"

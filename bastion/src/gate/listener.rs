@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tracing::warn;
 
 use super::connection::Newcomer;
 use super::shards::Shards;
@@ -60,6 +61,7 @@ struct Shared {
 
 async fn accept(gate: Arc<Gate>, listener: TcpListener, shared: Arc<Shared>) {
     let mut draining = gate.draining.clone();
+    let mut accepts = true;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -67,10 +69,18 @@ async fn accept(gate: Arc<Gate>, listener: TcpListener, shared: Arc<Shared>) {
         };
         // Off this thread's runtime: the shard's is to watch it.
         match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
-            Ok((stream, peer)) => admit(&gate, &shared, stream, peer),
+            Ok((stream, peer)) => {
+                accepts = true;
+                admit(&gate, &shared, stream, peer);
+            }
             // One client's misfortune is not ours.
             Err(error) if is_of_one_connection(&error) => {}
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(error) => {
+                if std::mem::take(&mut accepts) {
+                    warn!("no connection can be accepted for now: {error}");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 }

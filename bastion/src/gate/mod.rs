@@ -129,6 +129,14 @@ impl Gate {
 pub fn run() -> Result<(), GateError> {
     let system = |what| move |source| GateError::System { what, source };
     process::set_name(c"bastion-gate");
+    // The monitor reads what is said at standard error, and writes it down.
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_target(false)
+        .without_time()
+        .init();
     let mut inherited = spawn::inherited(1).map_err(system("the link"))?.into_iter();
     let link = inherited.next().ok_or(GateError::NoSetup)?;
     process::keep_freed_memory(KEPT_MEMORY);

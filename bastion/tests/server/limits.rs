@@ -96,3 +96,21 @@ fn an_account_has_no_more_processes_than_it_may() {
         .status();
     assert!(ended.unwrap().success());
 }
+
+/// EMFILE at accept: who is there is served, who comes waits, and the log says why.
+#[test]
+fn a_gate_without_descriptors_says_so_and_goes_on() {
+    let config = "login_grace_time = \"1h\"\nmax_startups = 1000";
+    let mut server = Server::start_with_descriptors(100, config);
+    let gate = server.gate();
+    let crowd: Vec<_> = (0..150).map(|_| silent(&server)).collect();
+    let says = server.event("gate_says", |_| true);
+    let says = says["line"].as_str().unwrap();
+    assert!(
+        says.contains("no connection can be accepted for now"),
+        "{says}"
+    );
+    drop(crowd);
+    assert_eq!(server.run("echo in").stdout, b"in\n");
+    assert_eq!(server.gate(), gate, "the gate has been restarted");
+}

@@ -90,6 +90,15 @@ impl Server {
         Self::start_for(account, folder, ca, config, &[], &[])
     }
 
+    /// With these lines in its bastion.toml, and no more than so many descriptors for each part.
+    pub(crate) fn start_with_descriptors(descriptors: u32, config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = new_ca(&folder);
+        let limit = format!("--nofile={descriptors}:{descriptors}");
+        let under = ["prlimit".to_owned(), limit];
+        Self::start_for(&account(), folder, ca, config, &[], &under)
+    }
+
     /// In a folder where `ca.pub` is, and host keys may be.
     pub(crate) fn start_in(
         folder: TempDir,
