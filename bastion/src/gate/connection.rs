@@ -140,19 +140,36 @@ async fn run(
     let starting = run_stream_for_peer(terms.transports.initial(), choose, stream, handler);
     let running = tokio::select! {
         running = starting => running?,
-        why = &mut too_long => return Ok(why.to_owned()),
+        late = &mut too_long => return Ok(late.why().to_owned()),
     };
     // `_end` ends the transport's own task when this function returns, however it returns.
     let lifetime = &terms.limits.lifetime;
     watch_over(gate, lifetime, running, open, let_in, too_long).await
 }
 
-/// Ready, with the reason, when somebody who has not logged in by then is to go.
-async fn has_not_logged_in(grace: Duration, has_to_go: HasToGo) -> &'static str {
+/// Why somebody who has not logged in is to go.
+#[derive(Clone, Copy)]
+enum Late {
+    TimeIsOver,
+    /// Without a last word: who waits for it to be heard would hold a place meanwhile.
+    MakesRoom,
+}
+
+impl Late {
+    fn why(self) -> &'static str {
+        match self {
+            Self::TimeIsOver => "login grace time is over",
+            Self::MakesRoom => "made room for others that are not logged in",
+        }
+    }
+}
+
+/// Ready when somebody who has not logged in by then is to go.
+async fn has_not_logged_in(grace: Duration, has_to_go: HasToGo) -> Late {
     tokio::select! {
-        () = sleep(grace) => "login grace time is over",
+        () = sleep(grace) => Late::TimeIsOver,
         // Without a place among those that are not logged in, nobody asks for it any more.
-        Ok(why) = has_to_go => why,
+        Ok(()) = has_to_go => Late::MakesRoom,
     }
 }
 
@@ -163,24 +180,25 @@ async fn watch_over(
     mut running: RunningSession<ConnectionHandler>,
     open: &Open,
     mut let_in: watch::Receiver<Option<LoggedIn>>,
-    too_long: impl Future<Output = &'static str>,
+    too_long: impl Future<Output = Late>,
 ) -> Result<String, ConnectionError> {
     let handle = running.handle();
     let closed = |()| "closed".to_owned();
     let mut draining = gate.draining.clone();
     let logged_in = tokio::select! {
         ended = &mut running => return ended.map(closed),
-        logged_in = log_in(&mut let_in) => logged_in.ok_or("closed"),
+        logged_in = log_in(&mut let_in) => logged_in.ok_or(None),
         _ = drain_begins(&mut draining) => {
             return Ok(part_with(running, "bastion is shutting down").await);
         }
         // Somebody may have been let in just now.
-        why = too_long => let_in.borrow().ok_or(why),
+        late = too_long => let_in.borrow().ok_or(Some(late)),
     };
     let logged_in = match logged_in {
         Ok(logged_in) => logged_in,
-        // Without a last word: who waits for it to be heard would hold a place meanwhile.
-        Err(why) => return Ok(why.to_owned()),
+        Err(Some(late @ Late::TimeIsOver)) => return Ok(part_with(running, late.why()).await),
+        Err(Some(late @ Late::MakesRoom)) => return Ok(late.why().to_owned()),
+        Err(None) => return Ok(closed(())),
     };
     let grace = tokio::select! {
         ended = &mut running => return ended.map(closed),

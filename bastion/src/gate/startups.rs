@@ -17,8 +17,8 @@ pub(super) struct Startups {
 
 struct Startup {
     network: SourceNetwork,
-    /// To be told why, when it has to go.
-    go: oneshot::Sender<&'static str>,
+    /// To be told when it has to go.
+    go: oneshot::Sender<()>,
 }
 
 /// A place; dropped when somebody has logged in, or the connection is over.
@@ -28,7 +28,7 @@ pub(super) struct Place {
 }
 
 /// Ready when a place has to be given up; never, once it has been dropped.
-pub(super) type HasToGo = oneshot::Receiver<&'static str>;
+pub(super) type HasToGo = oneshot::Receiver<()>;
 
 impl Startups {
     /// A place for a new connection, and for it alone: another may have to go. `None` where its
@@ -50,7 +50,7 @@ impl Startups {
         if limits.max_startups.make_room(there.len(), dice) {
             let longest = who_goes(there.iter().map(|(&id, one)| (id, one.network)));
             if let Some(one) = longest.and_then(|id| there.remove(&id)) {
-                let _gone = one.go.send("made room for others that are not logged in");
+                let _gone = one.go.send(());
             }
         }
         let (go, has_to_go) = oneshot::channel();
