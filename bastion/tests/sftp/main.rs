@@ -417,7 +417,7 @@ fn a_forced_command_with_options_that_are_not_known_is_refused() {
     assert!(!output.status.success());
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(
-        complaints.contains("unexpected argument '-P'"),
+        complaints.contains("invalid value 'vanish' for '-P"),
         "{complaints}"
     );
 }
