@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::sys::files;
 
 /// What a message to the gate holds, with room for the rest.
-const MAX_BANNER: u64 = 32 * 1024;
+const MAX_BANNER: u64 = 100 * 1024;
 
 /// The file's text, as it is. The error is for the log.
 pub(super) fn read(file: &Path) -> Result<String, String> {

@@ -7,9 +7,9 @@ use super::watched_file::{Format, WatchedFile, When};
 use crate::config::Config;
 use crate::policy::{Revocations, RevokedKeys, TrustedUserCaKeys};
 
-/// The largest list of CAs: hundreds of keys. With the configuration and the banner it has to fit into
+/// The largest list of CAs: a hundred keys. With the configuration and the banner it has to fit into
 /// one message to the gate.
-const MAX_TRUSTED_KEYS: u64 = 64 * 1024;
+const MAX_TRUSTED_KEYS: u64 = 16 * 1024;
 /// The largest list of revoked keys: some hundred thousand of them.
 const MAX_REVOKED_KEYS: u64 = 16 * 1024 * 1024;
 
