@@ -14,6 +14,7 @@ use super::forwards::Forwards;
 use super::handler::{ConnectionHandler, State};
 use super::link::AsyncLink;
 use super::monitor::Monitor;
+use super::stream::Activity;
 use super::transport::Transports;
 use super::{Gate, GateError, Terms};
 use crate::config::Config;
@@ -46,11 +47,13 @@ impl LoneGate {
                 }
             }
         });
-        let limits = Config::default().limits();
+        let limits = Config::default().limits(None);
         let (drain, draining) = watch::channel(None);
-        let transports = Transports::new(host_keys, &limits)?;
         let gate = Gate {
-            terms: RwLock::new(Arc::new(Terms { limits, transports })),
+            terms: RwLock::new(Arc::new(Terms {
+                transports: Transports::new(host_keys, &limits)?,
+                limits,
+            })),
             rules: RwLock::new(Arc::new(rules)),
             monitor,
             draining,
@@ -68,8 +71,8 @@ impl LoneGate {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (tell_client, client) = watch::channel(Vec::new());
-        let (logged_in, _let_in) = watch::channel(false);
-        let terms = self.gate.terms();
+        let (logged_in, _let_in) = watch::channel(None);
+        let (terms, activity) = (self.gate.terms(), Arc::<Activity>::default());
         let handler = ConnectionHandler {
             gate: self.gate.clone(),
             terms: terms.clone(),
@@ -82,7 +85,8 @@ impl LoneGate {
             tries: 0,
             offered: None,
             channels: Channels::default(),
-            forwards: Forwards::default(),
+            forwards: Forwards::new(&activity),
+            activity,
         };
         let choose = |_, version: &[u8]| {
             tell_client.send_replace(version.to_owned());
