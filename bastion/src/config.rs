@@ -180,6 +180,12 @@ impl Source {
     pub fn load(&self) -> Result<Config, ConfigError> {
         Config::load(self.file.as_deref(), self.overrides.clone())
     }
+
+    /// The configuration that the file asks for, by its content.
+    pub fn load_from(&self, content: &[u8]) -> Result<Config, ConfigError> {
+        let config = Config::from_content(self.path(), content)?;
+        config.overridden_by(self.overrides.clone())
+    }
 }
 
 /// What the command line says; it wins over the file.
@@ -296,20 +302,27 @@ impl Config {
     /// The configuration of a file and a command line: `file` must be there if it is named; if
     /// not, the default one is read if it is there.
     pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
-        let mut config = match (file, Path::new(DEFAULT_FILE)) {
+        let config = match (file, Path::new(DEFAULT_FILE)) {
             (Some(file), _) => Self::read(file)?,
             (None, file) if file.exists() => Self::read(file)?,
             (None, _) => Self::default(),
         };
-        config.apply(overrides);
-        config.check()?;
-        Ok(config)
+        config.overridden_by(overrides)
+    }
+
+    fn overridden_by(mut self, overrides: Overrides) -> Result<Self, ConfigError> {
+        self.apply(overrides);
+        self.check()?;
+        Ok(self)
     }
 
     fn read(file: &Path) -> Result<Self, ConfigError> {
-        let bytes = files::read_relied_on(file, MAX_LENGTH)?;
-        let text = String::from_utf8(bytes).map_err(|_| ConfigError::NotUtf8(file.into()))?;
-        Self::parse(&text).map_err(|source| ConfigError::Malformed {
+        Self::from_content(file, &files::read_relied_on(file, MAX_LENGTH)?)
+    }
+
+    fn from_content(file: &Path, content: &[u8]) -> Result<Self, ConfigError> {
+        let text = std::str::from_utf8(content).map_err(|_| ConfigError::NotUtf8(file.into()))?;
+        Self::parse(text).map_err(|source| ConfigError::Malformed {
             file: file.into(),
             source: Box::new(source),
         })

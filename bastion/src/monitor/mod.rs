@@ -183,9 +183,7 @@ impl Monitor {
                 }
             }
             self.hear_gate()?;
-            for event in self.sessions.events() {
-                self.audit.record(&event)?;
-            }
+            self.hear_sessions()?;
             self.reap()?;
             if self.looked.elapsed() >= LOOK_AGAIN {
                 self.look_again()?;
@@ -420,15 +418,21 @@ impl Monitor {
                     how: audit::describe(ended),
                 })?;
                 self.gate.forget().map_err(MonitorError::GateUnusable)?;
-            } else if let Some(event) = {
-                // What it told last is still to be read.
-                for event in self.sessions.events() {
-                    self.audit.record(&event)?;
-                }
-                self.sessions.has_ended(pid, ended)
-            } {
+                continue;
+            }
+            // As above.
+            self.hear_sessions()?;
+            if let Some(event) = self.sessions.has_ended(pid, ended) {
                 self.audit.record(&event)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Writes down what the sessions have told.
+    fn hear_sessions(&mut self) -> Result<(), MonitorError> {
+        for event in self.sessions.events() {
+            self.audit.record(&event)?;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ impl ConfigurationFile {
         // Before it is loaded: a change in between is one that the next look tells.
         configuration.file.read_if_changed(When::Now);
         configuration.note_that_it_is_there();
-        let config = configuration.source.load()?;
+        let config = configuration.load()?;
         Ok((configuration, config))
     }
 
@@ -39,7 +39,7 @@ impl ConfigurationFile {
     fn load_if_changed(&mut self, when: When) -> Option<Result<Config, String>> {
         let changed = self.file.read_if_changed(when).is_some();
         self.note_that_it_is_there();
-        changed.then(|| self.load())
+        changed.then(|| self.load_again())
     }
 
     fn note_that_it_is_there(&mut self) {
@@ -50,7 +50,15 @@ impl ConfigurationFile {
         }
     }
 
-    fn load(&self) -> Result<Config, String> {
+    /// By the content that was read; without any, by what there is instead, or why there is nothing.
+    fn load(&self) -> Result<Config, config::ConfigError> {
+        match self.file.content() {
+            Some(content) => self.source.load_from(content),
+            None => self.source.load(),
+        }
+    }
+
+    fn load_again(&self) -> Result<Config, String> {
         // What is left where somebody wrote to a full disk: its rules are gone, too.
         if self
             .file
@@ -62,7 +70,7 @@ impl ConfigurationFile {
                 "{name} is empty; write a comment into it if the defaults are wanted"
             ));
         }
-        self.source.load().map_err(|error| error.to_string())
+        self.load().map_err(|error| error.to_string())
     }
 
     fn name(&self) -> String {
@@ -84,7 +92,7 @@ impl Monitor {
     pub(super) fn reload(&mut self) -> Result<(), MonitorError> {
         self.looked = Instant::now();
         let changed = self.configuration.load_if_changed(When::Now);
-        let outcome = changed.unwrap_or_else(|| self.configuration.load());
+        let outcome = changed.unwrap_or_else(|| self.configuration.load_again());
         self.reconfigure(outcome, When::Now)
     }
 
@@ -172,6 +180,6 @@ mod tests {
             .unwrap()
             .unwrap_err();
         assert!(error.contains("No such file"), "{error}");
-        assert!(configuration.load().is_err());
+        assert!(configuration.load_again().is_err());
     }
 }

@@ -35,6 +35,14 @@ pub(super) struct Sessions {
     starter: Starter,
     /// All links, by their process: however many there are, only those that say something cost.
     links: Epoll,
+    terms: Terms,
+    /// What programs may use up unless the configuration says otherwise.
+    inherited: ProgramLimits,
+    terminal_group: Option<u32>,
+}
+
+/// What the configuration gives to sessions that are opened from now on.
+struct Terms {
     subsystem: BTreeMap<String, String>,
     forwarding: ForwardingRules,
     accept_env: Vec<String>,
@@ -44,8 +52,25 @@ pub(super) struct Sessions {
     print_motd: bool,
     lifetime: Arc<lifetime::Limits>,
     program_limits: ProgramLimits,
-    inherited: ProgramLimits,
-    terminal_group: Option<u32>,
+}
+
+impl Terms {
+    fn new(config: &Config, inherited: ProgramLimits) -> Self {
+        Self {
+            subsystem: config.subsystem.clone(),
+            forwarding: config.forwarding_rules(),
+            accept_env: config.accept_env.clone(),
+            environment: container_environment(config, own_environment()),
+            no_new_privileges: config.no_new_privileges,
+            permit_network: config.permit_network,
+            print_motd: config.print_motd,
+            lifetime: config.lifetime().into(),
+            program_limits: ProgramLimits {
+                processes: config.max_processes.or(inherited.processes),
+                ..inherited
+            },
+        }
+    }
 }
 
 struct Running {
@@ -69,18 +94,7 @@ impl Sessions {
             running: HashMap::new(),
             starter: Starter::default(),
             links: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            subsystem: config.subsystem.clone(),
-            forwarding: config.forwarding_rules(),
-            accept_env: config.accept_env.clone(),
-            environment: container_environment(config, own_environment()),
-            no_new_privileges: config.no_new_privileges,
-            permit_network: config.permit_network,
-            print_motd: config.print_motd,
-            lifetime: config.lifetime().into(),
-            program_limits: ProgramLimits {
-                processes: config.max_processes.or(inherited.processes),
-                ..inherited
-            },
+            terms: Terms::new(config, inherited),
             inherited,
             terminal_group: terminal_group(),
         })
@@ -88,15 +102,7 @@ impl Sessions {
 
     /// What sessions get that are opened from now on.
     pub(super) fn configure(&mut self, config: &Config) {
-        self.subsystem.clone_from(&config.subsystem);
-        self.forwarding = config.forwarding_rules();
-        self.accept_env.clone_from(&config.accept_env);
-        self.environment = container_environment(config, own_environment());
-        self.no_new_privileges = config.no_new_privileges;
-        self.permit_network = config.permit_network;
-        self.print_motd = config.print_motd;
-        self.lifetime = config.lifetime().into();
-        self.program_limits.processes = config.max_processes.or(self.inherited.processes);
+        self.terms = Terms::new(config, self.inherited);
     }
 
     /// Starts the session process of a connection. Returns what happened and the gate's end of
@@ -111,7 +117,7 @@ impl Sessions {
             at: grant.at,
             valid_before: grant.permissions.valid_before(),
         };
-        if let Some((Duration::ZERO, why)) = self.lifetime.last_moment(login, clocks()) {
+        if let Some((Duration::ZERO, why)) = self.terms.lifetime.last_moment(login, clocks()) {
             return Err(why.to_string());
         }
         let name = grant.permissions.account();
@@ -140,7 +146,7 @@ impl Sessions {
             connection,
             account: name.to_owned(),
             login,
-            lifetime: self.lifetime.clone(),
+            lifetime: self.terms.lifetime.clone(),
             over_since: None,
             overdue_since: None,
             link: Some(link),
@@ -173,16 +179,16 @@ impl Sessions {
                 port_forwarding: permissions.port_forwarding(),
                 agent_forwarding: permissions.agent_forwarding(),
             },
-            forwarding: self.forwarding.clone(),
+            forwarding: self.terms.forwarding.clone(),
             force_command: permissions.force_command().map(str::to_owned),
-            subsystem: self.subsystem.clone(),
-            accept_env: self.accept_env.clone(),
-            environment: self.environment.clone(),
+            subsystem: self.terms.subsystem.clone(),
+            accept_env: self.terms.accept_env.clone(),
+            environment: self.terms.environment.clone(),
             terminal_group: self.terminal_group,
-            no_new_privileges: self.no_new_privileges,
-            permit_network: self.permit_network,
-            print_motd: self.print_motd,
-            program_limits: self.program_limits,
+            no_new_privileges: self.terms.no_new_privileges,
+            permit_network: self.terms.permit_network,
+            print_motd: self.terms.print_motd,
+            program_limits: self.terms.program_limits,
         }
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::audit;
-use crate::sys::files;
+use crate::sys::files::{self, FileError};
 
 /// A file that was changed so few seconds ago may not be written to its end yet, and two changes
 /// within one tick of the file system's clock look like one.
@@ -78,9 +78,11 @@ impl<T: PartialEq> WatchedFile<T> {
         if when == When::Settled && (waits || self.seen.as_ref() == Some(&version)) {
             return None;
         }
-        let says = self.read();
-        // What could not be read is tried again: a shortage (EMFILE, ENOMEM) passes.
-        self.seen = (settled && says.is_ok()).then_some(version);
+        let content = files::read_relied_on(&self.path, self.format.limit);
+        // It is tried again: a shortage (EMFILE, ENOMEM) passes.
+        let may_pass = matches!(content, Err(FileError::System { .. }));
+        self.seen = (settled && !may_pass).then_some(version);
+        let says = self.parse(content);
         if self.said.as_ref() == Some(&says) {
             return None;
         }
@@ -90,7 +92,10 @@ impl<T: PartialEq> WatchedFile<T> {
 
     /// Reads the file as it is now.
     pub(super) fn read(&self) -> Result<T, String> {
-        let content = files::read_relied_on(&self.path, self.format.limit);
+        self.parse(files::read_relied_on(&self.path, self.format.limit))
+    }
+
+    fn parse(&self, content: Result<Vec<u8>, FileError>) -> Result<T, String> {
         let content = content.map_err(|error| error.to_string())?;
         (self.format.parse)(&content, &self.path.display().to_string())
     }
