@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use super::channels::Channels;
-use super::forwards::Forwards;
+use super::forward::ForwardedChannels;
 use super::handler::{ConnectionHandler, State};
 use super::link::AsyncLink;
 use super::monitor::Monitor;
@@ -85,7 +85,7 @@ impl LoneGate {
             tries: 0,
             offered: None,
             channels: Channels::default(),
-            forwards: Forwards::new(&activity),
+            forwarded: ForwardedChannels::new(&activity),
             activity,
         };
         let choose = |_, version: &[u8]| {

@@ -4,15 +4,13 @@
 //! ```text
 //! listener ─▶ shards ─▶ connection ─▶ handler ─ authentication ─▶ policy, then the monitor's grant
 //!                                       ├─ programs ─▶ channels ─▶ the session process's descriptors, by way of pump
-//!                                       └─ forwarding ─▶ forwards ─▶ sockets, which connector gets from the session process
+//!                                       └─ forward ─▶ sockets that the session process connects or accepts, by way of pump
 //! ```
 
 mod authentication;
 mod channels;
 mod connection;
-mod connector;
-mod forwarding;
-mod forwards;
+mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handler;
