@@ -118,3 +118,54 @@ fn nonsense_is_refused_with_a_remedy() {
             .contains("max_sessions = 0")
     );
 }
+
+/// What the README's table says of each key: its name and its default.
+fn table() -> Vec<(&'static str, &'static str)> {
+    let keys = include_str!("../../README.md").split("## Events").next();
+    keys.unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|row| {
+            let (key, rest) = row.split_once("` | ").unwrap();
+            (key, rest.split(" | ").next().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn every_key_is_once_in_the_readme() {
+    let error = Config::parse("no_such_key = 0").unwrap_err().to_string();
+    let (_, listed) = error.split_once("expected one of ").unwrap();
+    let mut known: Vec<_> = listed.split('`').skip(1).step_by(2).collect();
+    let mut written: Vec<_> = table().into_iter().map(|(key, _)| key).collect();
+    known.sort_unstable();
+    written.sort_unstable();
+    assert!(known.len() > 40, "{error}");
+    assert_eq!(written, known);
+}
+
+#[test]
+fn the_defaults_in_the_readme_are_those_there_are() {
+    let readme = include_str!("../../README.md");
+    let (_, block) = readme.split_once("```toml\n").unwrap();
+    let mut text = block.split("```").next().unwrap().to_owned();
+    let default = Config::default();
+    for (key, value) in table() {
+        match value {
+            "none" | "below" => {}
+            _ => text += &format!("{key} = {}\n", value.trim_matches('`')),
+        }
+    }
+    let written = Config::parse(&text).unwrap();
+    assert_eq!(format!("{written:?}"), format!("{default:?}"), "{text}");
+}
+
+#[test]
+fn the_examples_can_be_used() {
+    let readme = include_str!("../../../README.md");
+    let (_, block) = readme.split_once("```toml\n").unwrap();
+    let example = include_str!("../../../image/bastion.toml");
+    for text in [block.split("```").next().unwrap(), example] {
+        Config::parse(text).unwrap().check().unwrap();
+    }
+}

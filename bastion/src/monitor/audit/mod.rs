@@ -183,4 +183,82 @@ mod tests {
             "1970-01-01T00:00:00.000Z gate ended how=\"it was killed\\nby SIGKILL\"\n"
         );
     }
+
+    /// The events with their fields, as they are declared.
+    fn declared() -> Vec<(String, Vec<String>)> {
+        let source = include_str!("event.rs");
+        let (_, declared) = source.split_once("pub enum Event {\n").unwrap();
+        let (declared, _) = declared.split_once("\n}\n").unwrap();
+        let mut events: Vec<(String, Vec<String>)> = Vec::new();
+        for line in declared.lines() {
+            let word: String = line
+                .trim_start()
+                .chars()
+                .take_while(|&c| c.is_alphanumeric() || c == '_')
+                .collect();
+            match (line.strip_prefix("        "), word.is_empty()) {
+                (_, true) => {}
+                (Some(_), false) => events.last_mut().unwrap().1.push(word),
+                (None, false) => events.push((snake_case(&word), Vec::new())),
+            }
+        }
+        events
+    }
+
+    fn snake_case(variant: &str) -> String {
+        let snake = |c: char| match c.is_uppercase() {
+            true => format!("_{}", c.to_lowercase()),
+            false => c.to_string(),
+        };
+        let name: String = variant.chars().map(snake).collect();
+        name.trim_start_matches('_').to_owned()
+    }
+
+    #[test]
+    fn every_event_is_in_the_readme_with_its_fields() {
+        let (_, table) = include_str!("../../../README.md")
+            .split_once("## Events")
+            .unwrap();
+        let mut rows: Vec<_> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+            .collect();
+        for (event, fields) in declared() {
+            let at = rows.iter().position(|(name, _)| *name == event);
+            let (_, row) = rows.swap_remove(at.unwrap_or_else(|| panic!("{event} is missing")));
+            // How a program ended is one of two.
+            let end = ["status", "signal", "core_dumped"].map(str::to_owned);
+            let of_program = fields.iter().any(|field| field == "end");
+            let more = end.iter().filter(|_| of_program);
+            for field in fields.iter().filter(|field| *field != "end").chain(more) {
+                assert!(row.contains(&format!("`{field}`")), "{event}: {field}");
+            }
+        }
+        assert!(rows.is_empty(), "there is no such event: {rows:?}");
+    }
+
+    #[test]
+    fn all_that_a_login_says_is_in_the_readme() {
+        let certificate = crate::ipc::CertificateRecord {
+            ca: String::new(),
+            key: String::new(),
+            key_id: String::new(),
+            serial: 1,
+            principals: Vec::new(),
+        };
+        let refusal = RefusalRecord {
+            code: String::new(),
+            detail: String::new(),
+            certificate: Some(certificate),
+        };
+        let event = Event::refused_by_gate(ConnectionId(7), String::new(), refusal);
+        let Value::Object(said) = serde_json::to_value(event).unwrap() else {
+            panic!("no object");
+        };
+        let readme = include_str!("../../../README.md");
+        let row = readme.lines().find(|line| line.starts_with("| `login`"));
+        for field in said.keys().filter(|field| *field != "event") {
+            assert!(row.unwrap().contains(&format!("`{field}`")), "{field}");
+        }
+    }
 }
