@@ -1,8 +1,8 @@
 //! Connections without a network, for `fuzz/`: compiled with `--cfg fuzzing` alone.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use russh::server::run_stream_for_peer;
@@ -49,15 +49,9 @@ impl LoneGate {
         });
         let limits = Config::default().limits(None);
         let (drain, draining) = watch::channel(None);
-        let gate = Gate {
-            terms: RwLock::new(Arc::new(Terms {
-                transports: Transports::new(host_keys, &limits)?,
-                limits,
-            })),
-            rules: RwLock::new(Arc::new(rules)),
-            monitor,
-            draining,
-        };
+        let transports = Transports::new(host_keys, &limits)?;
+        let terms = Terms { limits, transports };
+        let gate = Gate::new(terms, rules, monitor, draining);
         Ok(Self {
             gate: Arc::new(gate),
             asked,

@@ -10,6 +10,7 @@ mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod motd;
+mod order;
 mod programs;
 mod starter;
 mod terminal;
