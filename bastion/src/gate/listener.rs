@@ -95,7 +95,8 @@ fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr)
     let startup = shared
         .startups
         .come(&terms.limits, id, peer.ip(), rand::random_range(0..100));
-    let (Some((startup, has_to_go)), Some(place)) = (startup, shared.shards.place()) else {
+    let (Some((startup, progress, has_to_go)), Some(place)) = (startup, shared.shards.place())
+    else {
         return;
     };
     let (logged_in, mut let_in) = watch::channel(None);
@@ -103,6 +104,7 @@ fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr)
         id,
         stream,
         peer,
+        progress,
         logged_in,
         has_to_go,
     };

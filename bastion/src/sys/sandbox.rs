@@ -90,6 +90,16 @@ pub fn enter(account: Option<&Account>, root: &std::path::Path) -> Result<Fence,
     })
 }
 
+/// Forbids this process any thread beyond those that it has, and its account any process by it. The
+/// filter forbids processes before; who took the gate over could still use up what there is of
+/// threads, which a container counts with its processes.
+pub fn forbid_more_threads() -> Result<(), SandboxError> {
+    process::limit(Resource::RLIMIT_NPROC, 0).map_err(|source| SandboxError::System {
+        what: "forbid more threads",
+        source,
+    })
+}
+
 fn shut_into(root: &std::path::Path) -> io::Result<()> {
     nix::unistd::chroot(root)?;
     Ok(nix::unistd::chdir("/")?)
@@ -358,13 +368,25 @@ fn permitted_with_arguments() -> Result<BTreeMap<i64, Vec<SeccompRule>>, Box<dyn
             libc::SYS_prctl,
             equal(0, &[libc::PR_SET_NAME, libc::PR_SET_VMA])?,
         ),
-        // Reading its own limits, as the C library does for a thread's stack; setting none.
+        // Reading its own limits, as the C library does for a thread's stack. Setting that of
+        // threads alone, once there are enough; it cannot be raised again.
         (
             libc::SYS_prlimit64,
-            vec![SeccompRule::new(vec![
-                SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 0)?,
-                SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?,
-            ])?],
+            vec![
+                SeccompRule::new(vec![
+                    SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 0)?,
+                    SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?,
+                ])?,
+                SeccompRule::new(vec![
+                    SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 0)?,
+                    SeccompCondition::new(
+                        1,
+                        SeccompCmpArgLen::Dword,
+                        SeccompCmpOp::Eq,
+                        u64::from(libc::RLIMIT_NPROC),
+                    )?,
+                ])?,
+            ],
         ),
     ]))
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use crate::support::{Server, children, descriptors, status_field, text, wait_for};
-use crate::{log_in, run};
+use crate::{is_full, log_in, run, start_plain};
 
 /// How much of it: the test command's share, or all.
 struct Extent {
@@ -15,17 +15,18 @@ struct Extent {
 }
 
 fn extent() -> Extent {
-    match std::env::var_os("BASTION_ENDURANCE") {
-        Some(_) => Extent {
+    if is_full() {
+        Extent {
             grace_expiries: 10_000,
             sessions: 100_000,
             idle: 2_000,
-        },
-        None => Extent {
+        }
+    } else {
+        Extent {
             grace_expiries: 500,
             sessions: 100,
             idle: 100,
-        },
+        }
     }
 }
 
@@ -73,7 +74,7 @@ fn nothing_is_left(
 #[test]
 fn load_of_those_who_never_log_in() {
     let config = "login_grace_time = \"1s\"\nmax_startups = 4000";
-    let server = Server::start_with(config, &[]);
+    let server = start_plain(config);
     let user = server.user();
     drop(run(log_in(&server, &user)));
     let (before, memory_before, began) = (held(&server), memory(&server), Instant::now());
@@ -96,7 +97,7 @@ fn load_of_those_who_never_log_in() {
 
 #[test]
 fn load_of_sessions_one_after_another() {
-    let server = Server::start();
+    let server = start_plain("");
     let user = server.user();
     let one = async || {
         let mut client = log_in(&server, &user).await;
@@ -126,7 +127,7 @@ fn load_of_sessions_one_after_another() {
 #[test]
 fn load_of_idle_sessions() {
     let config = "max_startups = 4000";
-    let server = Server::start_with(config, &[]);
+    let server = start_plain(config);
     let user = server.user();
     assert_eq!(server.run("echo x").stdout, b"x\n");
     wait_for("the session's end", || {

@@ -46,6 +46,34 @@ fn the_gate_is_fenced_in() {
         let root = fs::read_dir(format!("/proc/{gate}/root")).unwrap();
         assert_eq!(root.count(), 0, "the gate's root is not empty");
     }
+    for limit in ["core file size", "file size", "locked memory", "processes"] {
+        assert_eq!(limits(gate, limit), ["0", "0"], "{limit}");
+    }
+}
+
+/// The soft and the hard one, by the name that /proc/PID/limits has for it.
+fn limits(pid: u32, name: &str) -> [String; 2] {
+    let all = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let start = format!("Max {name} ");
+    let line = all.lines().find_map(|line| line.strip_prefix(&start));
+    let mut words = line.unwrap().split_whitespace().map(str::to_owned);
+    [words.next().unwrap(), words.next().unwrap()]
+}
+
+#[test]
+fn no_part_leaves_a_core_dump() {
+    let mut server = Server::start();
+    let user = server.user();
+    let mut ssh = server.ssh(&user, &[]).arg("sleep 1000").spawn().unwrap();
+    server.event("program_started", |_| true);
+    let parts = children(server.pid());
+    // The gate, the starter and a session.
+    assert_eq!(parts.len(), 3);
+    for pid in parts.into_iter().chain([server.pid()]) {
+        assert_eq!(limits(pid, "core file size"), ["0", "0"], "{pid}");
+    }
+    ssh.kill().unwrap();
+    ssh.wait().unwrap();
 }
 
 #[test]
