@@ -578,6 +578,22 @@ mod tests {
         assert!(error.contains("unknown field `listen_address`"), "{error}");
     }
 
+    /// The README has a row of every key, and the fuzzer begins with all of them.
+    #[test]
+    fn every_key_is_documented_and_a_seed_of_the_fuzzer() {
+        let readme = include_str!("../../README.md");
+        let seed = include_str!("../../fuzz/seeds/configuration/all");
+        let seed: toml::Table = seed.parse().unwrap();
+        let error = Config::parse("x = 1").unwrap_err().to_string();
+        let (_, known) = error.split_once("expected one of ").unwrap();
+        let keys: Vec<_> = known.lines().next().unwrap().split(", ").collect();
+        assert!(keys.len() > 40, "{keys:?}");
+        for key in keys {
+            assert!(readme.contains(key), "README.md says nothing of {key}");
+            assert!(seed.contains_key(key.trim_matches('`')), "no seed of {key}");
+        }
+    }
+
     #[test]
     fn max_startups_is_a_number_or_three() {
         let parse = |value: &str| Config::parse(&format!("max_startups = {value}"));
