@@ -164,5 +164,8 @@ fn a_session_ends_when_the_clock_passes_its_certificate_if_it_is_to() {
         let closed = server.event("connection_closed", |_| true);
         let reason = closed["reason"].as_str().unwrap();
         assert!(reason.starts_with("the certificate ends at "), "{reason}");
+        // The monitor did not have to see to it.
+        let overdue = |event: &serde_json::Value| event["event"] == "session_overdue";
+        assert!(!server.events_so_far().iter().any(overdue));
     });
 }
