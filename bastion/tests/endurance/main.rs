@@ -1,7 +1,5 @@
 //! What breaks, and what goes on for long: bastion goes on, and holds no more than at the start.
-//!
-//! The figures of a long run, with an optimised build:
-//! `BASTION_ENDURANCE=full cargo test --release -p bastion --test endurance -- --nocapture load`
+//! README.md beside this has the command and the figures of a long run.
 
 #![allow(
     clippy::unwrap_used,
