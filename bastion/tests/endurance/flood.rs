@@ -47,7 +47,7 @@ const TASKS: u32 = 4;
 
 /// (Connections a second, logins.)
 fn extent() -> (u32, usize) {
-    if is_full() { (3_000, 300) } else { (1_000, 5) }
+    if is_full() { (3_000, 300) } else { (500, 5) }
 }
 
 impl Sources {
@@ -168,7 +168,7 @@ impl Flood {
 
     /// There are more than bastion keeps.
     fn has_begun(&self) {
-        crate::support::wait_for("a flood", || (self.made() > 500).then_some(()));
+        crate::support::wait_for("a flood", || (self.made() > 1_500).then_some(()));
     }
 }
 
