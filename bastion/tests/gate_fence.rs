@@ -11,6 +11,7 @@ use std::os::fd::AsRawFd;
 
 use bastion::sys::account::Account;
 use bastion::sys::sandbox::{self, Landlock};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, SockaddrIn, sendto, setsockopt,
     shutdown, socketpair, sockopt,
@@ -119,6 +120,40 @@ const ATTEMPTS: &[(&str, Attempt, Wanted)] = &[
         "start a thread",
         |_| std::thread::spawn(|| ()).join().is_ok(),
         Works,
+    ),
+    (
+        "start a thread beyond those that there are to be",
+        |_| {
+            sandbox::forbid_more_threads().unwrap();
+            std::thread::Builder::new().spawn(|| ()).is_ok()
+        },
+        Refused,
+    ),
+    (
+        "raise a limit again",
+        |_| {
+            sandbox::forbid_more_threads().unwrap();
+            setrlimit(Resource::RLIMIT_NPROC, 100, 100).is_ok()
+        },
+        Refused,
+    ),
+    (
+        "set another limit",
+        |_| setrlimit(Resource::RLIMIT_NOFILE, 10, 10).is_ok(),
+        Killed,
+    ),
+    (
+        "leave a core dump, write a file, lock memory",
+        |_| {
+            let forbidden = [
+                Resource::RLIMIT_CORE,
+                Resource::RLIMIT_FSIZE,
+                Resource::RLIMIT_MEMLOCK,
+            ];
+            let may = |resource| getrlimit(resource).unwrap() != (0, 0);
+            forbidden.into_iter().any(may)
+        },
+        Refused,
     ),
     (
         "read the clock",

@@ -53,7 +53,7 @@ impl Default for Config {
             allow_agent_forwarding: true,
             login_grace_time: Duration::from_secs(30),
             max_auth_tries: 6,
-            max_startups: MaxStartups::all_at(100),
+            max_startups: MaxStartups::all_at(1000),
             per_source_max_startups: None,
             max_connections: 4000,
             max_sessions: 100,

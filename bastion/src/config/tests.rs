@@ -169,3 +169,13 @@ fn the_examples_can_be_used() {
         Config::parse(text).unwrap().check().unwrap();
     }
 }
+
+/// What the fuzzer begins with.
+#[test]
+fn every_key_is_a_seed_of_the_fuzzer() {
+    let seed = include_str!("../../../fuzz/seeds/configuration/all");
+    let seed: toml::Table = seed.parse().unwrap();
+    for (key, _) in table() {
+        assert!(seed.contains_key(key), "no seed of {key}");
+    }
+}

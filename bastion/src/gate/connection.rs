@@ -15,10 +15,11 @@ use super::authentication::now;
 use super::channels::Channels;
 use super::forward::ForwardedChannels;
 use super::handler::{ConnectionError, ConnectionHandler, State};
-use super::startups::HasToGo;
+use super::startups::{HasToGo, Progress};
 use super::stream::{Activity, CountedStream, Traffic};
 use crate::ipc::{ConnectionId, FromGate, bounded};
 use crate::policy::lifetime::{self, LoggedIn, Next, Now, Seen};
+use crate::policy::startups::Stage;
 use crate::sys::{process, socket};
 
 /// How long a client may take to read our last words.
@@ -31,6 +32,7 @@ pub(super) struct Newcomer {
     pub(super) id: ConnectionId,
     pub(super) stream: net::TcpStream,
     pub(super) peer: SocketAddr,
+    pub(super) progress: Progress,
     /// Told when somebody is let in.
     pub(super) logged_in: watch::Sender<Option<LoggedIn>>,
     pub(super) has_to_go: HasToGo,
@@ -107,6 +109,7 @@ async fn run(
         id,
         stream,
         peer,
+        progress,
         logged_in,
         has_to_go,
     } = newcomer;
@@ -127,6 +130,7 @@ async fn run(
         peer,
         local,
         client,
+        progress: progress.clone(),
         logged_in,
         state: State::Stranger,
         tries: 0,
@@ -136,6 +140,7 @@ async fn run(
         forwarded: open.forwarded.clone(),
     };
     let choose = |_, version: &[u8]| {
+        progress.come_to(Stage::Greeted);
         tell_client.send_replace(version.to_owned());
         terms.transports.choose(version)
     };

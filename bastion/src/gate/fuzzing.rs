@@ -14,6 +14,7 @@ use super::forward::ForwardedChannels;
 use super::handler::{ConnectionHandler, State};
 use super::link::AsyncLink;
 use super::monitor::Monitor;
+use super::startups::Progress;
 use super::stream::Activity;
 use super::transport::Transports;
 use super::{Gate, GateError, Terms};
@@ -74,6 +75,7 @@ impl LoneGate {
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             local: SocketAddr::from((Ipv4Addr::LOCALHOST, 22)),
             client,
+            progress: Progress::default(),
             logged_in,
             state: State::Stranger,
             tries: 0,

@@ -16,10 +16,12 @@ use super::channels::{Channel, Channels};
 use super::forward::ForwardedChannels;
 use super::programs::{answer, signal_name, window_size};
 use super::session::Session;
+use super::startups::Progress;
 use super::stream::Activity;
 use super::{Gate, Terms, transport};
 use crate::ipc::{ConnectionId, Destination, ListenAddress, Program, PtyRequest, ToSession};
 use crate::policy::lifetime::LoggedIn;
+use crate::policy::startups::Stage;
 use crate::policy::{Permissions, Proof, UserCertificate};
 
 /// The most variables that a client may ask to be set on a channel before its program starts.
@@ -46,6 +48,7 @@ pub(super) struct ConnectionHandler {
     pub(super) local: SocketAddr,
     /// What the client calls itself; known once the transport has begun.
     pub(super) client: watch::Receiver<Vec<u8>>,
+    pub(super) progress: Progress,
     /// Told when somebody is let in.
     pub(super) logged_in: watch::Sender<Option<LoggedIn>>,
     pub(super) state: State,
@@ -85,6 +88,8 @@ impl Handler for ConnectionHandler {
     /// As sshd, before anything is known of the user; not after a successful login, where Pomerium
     /// does not pass it on.
     async fn authentication_banner(&mut self) -> Result<Option<String>, ConnectionError> {
+        // Asked for with the first request, which comes encrypted.
+        self.progress.come_to(Stage::Encrypted);
         let banner = self.terms.limits.banner.as_deref();
         Ok(banner.map(|text| transport::banner_for(text, &self.client.borrow())))
     }

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -16,9 +16,13 @@ use super::shards::Shards;
 use super::startups::Startups;
 use super::{Gate, GateError, connection};
 use crate::ipc::ConnectionId;
+use crate::sys::process;
 
 /// After an error that will not go by itself (EMFILE, ENOMEM), before trying again.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// So many connections at a time leave memory behind that is worth giving back: some ten megabytes.
+const CROWD: usize = 128;
 
 /// More than there are descriptors: the limits, which can change, are looked at for each connection.
 const PLACES: u32 = u32::MAX >> 1;
@@ -36,6 +40,7 @@ pub(super) async fn serve(
         source,
     };
     let shared = Arc::new(Shared {
+        surge: Arc::default(),
         shards,
         next: AtomicU64::new(first.0),
         startups: Arc::default(),
@@ -52,7 +57,28 @@ pub(super) async fn serve(
     Ok(())
 }
 
+/// The most connections that there were since memory was last given back. What a crowd of them took
+/// is kept by the allocator otherwise, for as long as the gate runs.
+#[derive(Default)]
+struct Surge(AtomicUsize);
+
+impl Surge {
+    fn rise_to(&self, open: usize) {
+        self.0.fetch_max(open, Ordering::Relaxed);
+    }
+
+    /// Whether half of a crowd has gone, once.
+    fn is_over(&self, open: usize) -> bool {
+        let most = self.0.load(Ordering::Relaxed);
+        let (now, relaxed) = (open.max(1), Ordering::Relaxed);
+        most >= CROWD
+            && open <= most / 2
+            && self.0.compare_exchange(most, now, relaxed, relaxed).is_ok()
+    }
+}
+
 struct Shared {
+    surge: Arc<Surge>,
     shards: Shards,
     next: AtomicU64,
     startups: Arc<Startups>,
@@ -95,7 +121,8 @@ fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr)
     let startup = shared
         .startups
         .come(&terms.limits, id, peer.ip(), rand::random_range(0..100));
-    let (Some((startup, has_to_go)), Some(place)) = (startup, shared.shards.place()) else {
+    let (Some((startup, progress, has_to_go)), Some(place)) = (startup, shared.shards.place())
+    else {
         return;
     };
     let (logged_in, mut let_in) = watch::channel(None);
@@ -103,10 +130,16 @@ fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr)
         id,
         stream,
         peer,
+        progress,
         logged_in,
         has_to_go,
     };
-    let gate = gate.clone();
+    let (gate, surge, connections) = (
+        gate.clone(),
+        shared.surge.clone(),
+        shared.connections.clone(),
+    );
+    surge.rise_to(taken(&connections));
     place.spawn(async move {
         let serving = tokio::spawn(connection::serve(gate, newcomer));
         // Until it is logged in or over, it takes a place among those that are not logged in.
@@ -115,14 +148,20 @@ fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr)
         // A panic ends its own connection only; it is reported at standard error.
         let _panicked = serving.await;
         drop(room);
+        if surge.is_over(taken(&connections)) {
+            process::trim_memory();
+        }
     });
 }
 
 /// A place, if fewer than `limit` are taken. The limit may have been another when they were.
 fn take_place(places: &Arc<Semaphore>, limit: usize) -> Option<OwnedSemaphorePermit> {
-    let taken = (PLACES as usize).saturating_sub(places.available_permits());
-    let place = (taken < limit).then(|| places.clone().try_acquire_owned());
+    let place = (taken(places) < limit).then(|| places.clone().try_acquire_owned());
     place?.ok()
+}
+
+fn taken(places: &Semaphore) -> usize {
+    (PLACES as usize).saturating_sub(places.available_permits())
 }
 
 fn is_of_one_connection(error: &std::io::Error) -> bool {
@@ -134,4 +173,29 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
             | ErrorKind::ConnectionRefused
             | ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_each_time_half_of_a_crowd_has_gone() {
+        let surge = Surge::default();
+        (1..=1000).for_each(|open| surge.rise_to(open));
+        let over: Vec<_> = (0..1000)
+            .rev()
+            .filter(|&open| surge.is_over(open))
+            .collect();
+        assert_eq!(over, [500, 250, 125]);
+        (1..CROWD).for_each(|open| surge.rise_to(open));
+        assert!(!surge.is_over(0));
+    }
+
+    #[test]
+    fn one_clients_misfortune_is_not_ours() {
+        let of_one = |error| is_of_one_connection(&std::io::Error::from_raw_os_error(error));
+        assert!(of_one(libc::ECONNABORTED) && of_one(libc::ECONNRESET));
+        assert!(!of_one(libc::EMFILE) && !of_one(libc::ENOMEM) && !of_one(libc::ENFILE));
+    }
 }

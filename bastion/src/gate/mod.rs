@@ -164,6 +164,7 @@ pub fn run() -> Result<(), GateError> {
         .map_err(|error| system("draw random numbers")(io::Error::other(error)))?;
     let fence = sandbox::enter(account.as_ref(), &root)?;
     let shards = Shards::start(processors).map_err(system("start threads"))?;
+    sandbox::forbid_more_threads()?;
     // Accepts connections and hears the monitor; the connections are served by the shards.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::ipc::{ConnectionId, Limits};
-use crate::policy::startups::{SourceNetwork, who_goes};
+use crate::policy::startups::{SourceNetwork, Stage, who_goes};
 
 /// All of them.
 #[derive(Default)]
@@ -17,6 +18,7 @@ pub(super) struct Startups {
 
 struct Startup {
     network: SourceNetwork,
+    progress: Progress,
     /// To be told when it has to go.
     go: oneshot::Sender<()>,
 }
@@ -25,6 +27,23 @@ struct Startup {
 pub(super) struct Place {
     startups: Arc<Startups>,
     id: ConnectionId,
+}
+
+/// How far a connection has come: told by those who serve it, read when somebody has to go.
+#[derive(Clone, Default)]
+pub(super) struct Progress(Arc<AtomicU8>);
+
+impl Progress {
+    pub(super) fn come_to(&self, stage: Stage) {
+        self.0.fetch_max(stage as u8, Ordering::Relaxed);
+    }
+
+    fn stage(&self) -> Stage {
+        let told = self.0.load(Ordering::Relaxed);
+        let stages = [Stage::Encrypted, Stage::Greeted];
+        let come_to = stages.into_iter().find(|&stage| stage as u8 <= told);
+        come_to.unwrap_or(Stage::Accepted)
+    }
 }
 
 /// Ready when a place has to be given up; never, once it has been dropped.
@@ -39,7 +58,7 @@ impl Startups {
         id: ConnectionId,
         from: IpAddr,
         dice: u8,
-    ) -> Option<(Place, HasToGo)> {
+    ) -> Option<(Place, Progress, HasToGo)> {
         let network = SourceNetwork::from(from);
         let mut there = self.lock();
         let neighbours = || there.values().filter(|one| one.network == network).count();
@@ -48,18 +67,30 @@ impl Startups {
             return None;
         }
         if limits.max_startups.make_room(there.len(), dice) {
-            let longest = who_goes(there.iter().map(|(&id, one)| (id, one.network)));
+            let longest = who_goes(
+                there
+                    .iter()
+                    .map(|(&id, one)| (id, one.network, one.progress.stage())),
+            );
             if let Some(one) = longest.and_then(|id| there.remove(&id)) {
                 let _gone = one.go.send(());
             }
         }
         let (go, has_to_go) = oneshot::channel();
-        there.insert(id, Startup { network, go });
+        let progress = Progress::default();
+        there.insert(
+            id,
+            Startup {
+                network,
+                progress: progress.clone(),
+                go,
+            },
+        );
         let place = Place {
             startups: self.clone(),
             id,
         };
-        Some((place, has_to_go))
+        Some((place, progress, has_to_go))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Startup>> {

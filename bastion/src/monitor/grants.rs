@@ -3,12 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::ipc::{CertificateRecord, ConnectionId, GrantRequest, RefusalRecord, bounded};
+use crate::policy::lifetime::Now;
 use crate::policy::{self, Decision, LoginRequest, Permissions, Refusal, Rules, UserCertificate};
 
 /// The most logins' proofs that are remembered, each for as long as its certificate is valid. Each
@@ -123,13 +124,19 @@ impl Grants {
             return Err(NotGranted::TooMany);
         }
         let until = permissions.valid_before();
-        if !self.used.first_use(&request.proof.session_id, until, now) {
+        let at = Instant::now();
+        let clocks = Now {
+            instant: at,
+            epoch: now,
+        };
+        let session_id = &request.proof.session_id;
+        if !self.used.first_use(session_id, until, clocks) {
             return Err(NotGranted::Replayed);
         }
         let account = permissions.account().to_owned();
         let grant = Grant {
             permissions,
-            at: Instant::now(),
+            at,
             certificate,
             peer: request.peer,
             local: request.local,
@@ -158,23 +165,44 @@ impl Grants {
 #[derive(Default)]
 struct UsedProofs {
     seen: HashSet<[u8; 32]>,
-    /// With the time, in seconds since the epoch, from which no such proof is accepted anyhow.
-    by_end: BinaryHeap<Reverse<(u64, [u8; 32])>>,
+    by_end: BinaryHeap<Reverse<UsedProof>>,
+}
+
+/// In the order in which their certificates end.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct UsedProof {
+    /// In seconds since the epoch: from then on no such proof is accepted anyhow.
+    end: u64,
+    digest: [u8; 32],
+    /// The same moment by the clock that nobody sets, where it can tell: the other one may be set
+    /// forward for a while.
+    over: Option<Instant>,
+}
+
+impl UsedProof {
+    fn is_over(&self, now: Now) -> bool {
+        self.end <= now.epoch && self.over.is_some_and(|over| over <= now.instant)
+    }
 }
 
 impl UsedProofs {
     /// Whether it is the first use, `now`, of an identifier that is good `until` then.
-    fn first_use(&mut self, session_id: &[u8], until: u64, now: u64) -> bool {
+    fn first_use(&mut self, session_id: &[u8], until: u64, now: Now) -> bool {
         let digest: [u8; 32] = Sha256::digest(session_id).into();
         if !self.seen.insert(digest) {
             return false;
         }
-        self.by_end.push(Reverse((until, digest)));
-        while let Some(&Reverse((end, soonest))) = self.by_end.peek()
-            && (end <= now || self.by_end.len() > REMEMBERED_PROOFS)
+        let left = Duration::from_secs(until.saturating_sub(now.epoch));
+        self.by_end.push(Reverse(UsedProof {
+            end: until,
+            digest,
+            over: now.instant.checked_add(left),
+        }));
+        while let Some(Reverse(soonest)) = self.by_end.peek()
+            && (soonest.is_over(now) || self.by_end.len() > REMEMBERED_PROOFS)
         {
+            self.seen.remove(&soonest.digest);
             self.by_end.pop();
-            self.seen.remove(&soonest);
         }
         true
     }
@@ -212,26 +240,48 @@ impl RefusalRecord {
 mod tests {
     use super::*;
 
+    /// So many seconds after a beginning, by both clocks; the wall clock is `ahead` of the other.
+    fn at(begin: Instant, seconds: u64, ahead: u64) -> Now {
+        Now {
+            instant: begin + Duration::from_secs(seconds),
+            epoch: seconds + ahead,
+        }
+    }
+
     #[test]
     fn a_proof_is_remembered_until_its_certificate_ends() {
+        let begin = Instant::now();
+        let at = |seconds| at(begin, seconds, 0);
         let mut used = UsedProofs::default();
-        assert!(used.first_use(b"long", 1000, 10));
-        assert!(used.first_use(b"short", 20, 10));
-        assert!(!used.first_use(b"short", 20, 19));
-        assert!(used.first_use(b"other", 1000, 20));
-        assert!(!used.first_use(b"long", 1000, 20));
+        assert!(used.first_use(b"long", 1000, at(10)));
+        assert!(used.first_use(b"short", 20, at(10)));
+        assert!(!used.first_use(b"short", 20, at(19)));
+        assert!(used.first_use(b"other", 1000, at(20)));
+        assert!(!used.first_use(b"long", 1000, at(20)));
         assert_eq!((used.seen.len(), used.by_end.len()), (2, 2));
     }
 
     #[test]
-    fn what_ends_soonest_is_forgotten_first() {
+    fn a_clock_that_is_set_forward_and_back_makes_no_proof_good_again() {
+        let begin = Instant::now();
         let mut used = UsedProofs::default();
-        assert!(used.first_use(b"soon", 100, 0));
+        assert!(used.first_use(b"login", 100, at(begin, 10, 0)));
+        assert!(used.first_use(b"meanwhile", 2000, at(begin, 11, 1000)));
+        assert!(!used.first_use(b"login", 100, at(begin, 12, 0)));
+        assert!(used.first_use(b"later", 200, at(begin, 100, 0)));
+        assert_eq!(used.seen.len(), 2);
+    }
+
+    #[test]
+    fn what_ends_soonest_is_forgotten_first() {
+        let now = at(Instant::now(), 0, 0);
+        let mut used = UsedProofs::default();
+        assert!(used.first_use(b"soon", 100, now));
         for number in 0..REMEMBERED_PROOFS as u64 {
-            assert!(used.first_use(&number.to_le_bytes(), 200 + number, 0));
+            assert!(used.first_use(&number.to_le_bytes(), 200 + number, now));
         }
         assert_eq!(used.seen.len(), REMEMBERED_PROOFS);
-        assert!(!used.first_use(&7_u64.to_le_bytes(), 207, 0));
-        assert!(used.first_use(b"soon", 100, 0));
+        assert!(!used.first_use(&7_u64.to_le_bytes(), 207, now));
+        assert!(used.first_use(b"soon", 100, now));
     }
 }

@@ -211,6 +211,10 @@ impl Sessions {
         let mut events = Vec::new();
         for (&pid, session) in &mut self.running {
             let last_moment = session.lifetime.last_moment(session.login, clocks());
+            if last_moment.is_none_or(|(left, _)| !left.is_zero()) {
+                // Nor is it any more, when the clock was set forward and back.
+                session.overdue_since = None;
+            }
             if let Some((Duration::ZERO, why)) = last_moment
                 && session.over_since.is_none()
             {

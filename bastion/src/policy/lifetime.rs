@@ -13,8 +13,9 @@ use super::wildcard;
 
 /// Terminals are warned this long before the end, or when half of the time is over.
 const WARNING: Duration = Duration::from_secs(60);
-/// The clock that certificates go by may be set: it is looked at so often.
-const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
+/// The clock that certificates go by may be set: it is looked at so often. The monitor does, too, and
+/// has more patience, so that it is the gate that ends the connection and says why.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(2);
 
 /// What the configuration says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

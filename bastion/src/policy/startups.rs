@@ -2,9 +2,11 @@
 //!
 //! sshd (`MaxStartups`) turns newcomers away, so that whoever holds its places open locks everybody
 //! out. Here a newcomer is let in and another makes room: the one that has been there the longest
-//! of the network that has the most. A login takes a few milliseconds; who only sits there goes.
+//! of the largest crowd. A crowd is of one network, and has come equally far: those who say nothing
+//! push out each other, and not somebody of their network who is about to log in. A login takes a
+//! few milliseconds; who only sits there goes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -31,6 +33,17 @@ pub struct NotMaxStartups;
 /// bits, in which one machine may have as many addresses as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SourceNetwork(IpAddr);
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// It is there.
+    Accepted,
+    /// Its version has been read to the end (RFC 4253 4.2).
+    Greeted,
+    /// Keys have been exchanged, and it has asked to authenticate (RFC 4253 10).
+    Encrypted,
+}
 
 impl MaxStartups {
     /// So many, and no more.
@@ -97,17 +110,21 @@ impl From<IpAddr> for SourceNetwork {
     }
 }
 
-/// Who has to go of those that are there, in the order in which they came: the first of the network
-/// that has the most. Of several such networks, the one whose first came first.
-pub fn who_goes<Id: Copy>(there: impl Iterator<Item = (Id, SourceNetwork)>) -> Option<Id> {
-    let mut networks: HashMap<SourceNetwork, (usize, usize, Id)> = HashMap::new();
-    for (order, (id, network)) in there.enumerate() {
-        networks.entry(network).or_insert((0, order, id)).0 += 1;
+/// Who has to go of those that are there, in the order in which they came: the first of the largest
+/// crowd. Of crowds of one size, it is one of the stage where most are, and there the one whose
+/// first came first: that is how it goes where each comes from a network of its own.
+pub fn who_goes<Id: Copy>(there: impl Iterator<Item = (Id, SourceNetwork, Stage)>) -> Option<Id> {
+    let mut crowds: HashMap<(SourceNetwork, Stage), (usize, usize, Id)> = HashMap::new();
+    let mut stages: BTreeMap<Stage, usize> = BTreeMap::new();
+    for (order, (id, network, stage)) in there.enumerate() {
+        crowds.entry((network, stage)).or_insert((0, order, id)).0 += 1;
+        *stages.entry(stage).or_default() += 1;
     }
-    let most = networks
-        .into_values()
-        .max_by_key(|&(count, order, _)| (count, usize::MAX - order))?;
-    Some(most.2)
+    let rank = |&((_, stage), (count, order, _)): &((_, Stage), (usize, usize, _))| {
+        (count, stages.get(&stage).copied(), usize::MAX - order)
+    };
+    let (_, (_, _, first)) = crowds.into_iter().max_by_key(rank)?;
+    Some(first)
 }
 
 #[cfg(test)]
@@ -165,16 +182,49 @@ mod tests {
         assert_eq!(network("127.0.0.1"), network("::1"));
     }
 
+    use Stage::{Accepted, Encrypted, Greeted};
+
     #[test]
     fn the_longest_there_of_the_largest_crowd_goes() {
         let there = [
-            (1, network("192.0.2.1")),
-            (2, network("192.0.2.2")),
-            (3, network("192.0.2.2")),
-            (4, network("192.0.2.3")),
+            (1, network("192.0.2.1"), Accepted),
+            (2, network("192.0.2.2"), Accepted),
+            (3, network("192.0.2.2"), Accepted),
+            (4, network("192.0.2.3"), Accepted),
         ];
         assert_eq!(who_goes(there.into_iter()), Some(2));
         assert_eq!(who_goes(there[..2].iter().copied()), Some(1));
         assert_eq!(who_goes::<u8>(std::iter::empty()), None);
+    }
+
+    #[test]
+    fn who_has_come_farther_is_of_another_crowd() {
+        let proxy = network("192.0.2.1");
+        let there = [
+            (1, proxy, Encrypted),
+            (2, proxy, Greeted),
+            (3, proxy, Accepted),
+            (4, proxy, Accepted),
+        ];
+        assert_eq!(who_goes(there.into_iter()), Some(3));
+        // Nor can it be made a reason to go: who holds places there loses them.
+        let there = [
+            (1, proxy, Encrypted),
+            (2, proxy, Encrypted),
+            (3, proxy, Accepted),
+        ];
+        assert_eq!(who_goes(there.into_iter()), Some(1));
+    }
+
+    #[test]
+    fn of_many_networks_it_is_one_of_where_most_have_come_to() {
+        let there = [
+            (1, network("192.0.2.1"), Encrypted),
+            (2, network("192.0.2.2"), Greeted),
+            (3, network("192.0.2.3"), Accepted),
+            (4, network("192.0.2.4"), Accepted),
+        ];
+        assert_eq!(who_goes(there.into_iter()), Some(3));
+        assert_eq!(who_goes(there[..3].iter().copied()), Some(1));
     }
 }

@@ -1,7 +1,5 @@
 //! What breaks, and what goes on for long: bastion goes on, and holds no more than at the start.
-//!
-//! The figures of a long run, with an optimised build:
-//! `BASTION_ENDURANCE=full cargo test --release -p bastion --test endurance -- --nocapture load`
+//! README.md beside this has the command and the figures of a long run.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,11 +11,27 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clock;
 mod faults;
+mod flood;
 mod load;
 
 use pomerium_stand_in::client::{Client, Options};
 use support::{Server, User};
+
+/// Whether to go on for long; the test command takes a share.
+fn is_full() -> bool {
+    std::env::var_os("BASTION_ENDURANCE").is_some()
+}
+
+/// With these lines in its bastion.toml. Where we are root, with an account that has no shell files:
+/// those of a developer may take longer than all of bastion.
+fn start_plain(config: &str) -> Server {
+    match support::as_root() {
+        true => Server::start_as_ordinary_with("bastion-test", config),
+        false => Server::start_with(config, &[]),
+    }
+}
 
 /// Runs a test on a runtime.
 fn run<T>(test: impl Future<Output = T>) -> T {

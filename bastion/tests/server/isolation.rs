@@ -3,8 +3,10 @@
 use std::fs;
 use std::process::Command;
 
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+
 use crate::support::{
-    Server, as_root, children, command_line, output, status_field, text, wait_for,
+    Server, account, as_root, children, command_line, output, signal, status_field, text, wait_for,
 };
 
 /// An account that is neither root nor the gate's; the test command makes it.
@@ -46,6 +48,95 @@ fn the_gate_is_fenced_in() {
         let root = fs::read_dir(format!("/proc/{gate}/root")).unwrap();
         assert_eq!(root.count(), 0, "the gate's root is not empty");
     }
+    for limit in ["core file size", "file size", "locked memory", "processes"] {
+        assert_eq!(limits(gate, limit), ["0", "0"], "{limit}");
+    }
+}
+
+/// The soft and the hard one, by the name that /proc/PID/limits has for it.
+fn limits(pid: u32, name: &str) -> [String; 2] {
+    let all = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let start = format!("Max {name} ");
+    let line = all.lines().find_map(|line| line.strip_prefix(&start));
+    let mut words = line.unwrap().split_whitespace().map(str::to_owned);
+    [words.next().unwrap(), words.next().unwrap()]
+}
+
+#[test]
+fn no_part_leaves_a_core_dump() {
+    let mut server = Server::start();
+    let user = server.user();
+    let mut ssh = server.ssh(&user, &[]).arg("sleep 1000").spawn().unwrap();
+    server.event("program_started", |_| true);
+    let parts = children(server.pid());
+    // The gate, the starter and a session.
+    assert_eq!(parts.len(), 3);
+    for pid in parts.into_iter().chain([server.pid()]) {
+        assert_eq!(limits(pid, "core file size"), ["0", "0"], "{pid}");
+    }
+    ssh.kill().unwrap();
+    ssh.wait().unwrap();
+}
+
+#[test]
+fn a_gate_that_runs_into_its_fence_is_logged_with_the_reason() {
+    let mut server = Server::start();
+    // What the filter's verdict is to its process.
+    signal(server.gate(), "SYS");
+    let ended = server.event("gate_ended", |_| true);
+    let how = ended["how"].as_str().unwrap();
+    assert!(
+        how.contains("a system call that its fence forbids"),
+        "{how}"
+    );
+    server.event("listening", |_| true);
+}
+
+/// Makes the kernel one without Landlock for this thread and what it starts.
+fn without_landlock() {
+    let rules = [(libc::SYS_landlock_create_ruleset, Vec::new())].into();
+    let (permit, lacks) = (
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS.unsigned_abs()),
+    );
+    let architecture = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, permit, lacks, architecture).unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+}
+
+#[test]
+fn where_the_kernel_lacks_a_piece_of_the_fence_it_is_said() {
+    without_landlock();
+    let mut server = Server::start();
+    let listening = server.events_so_far().iter();
+    let mut listening = listening.filter(|event| event["event"] == "listening");
+    let fence = &listening.next().unwrap()["fence"];
+    assert_eq!(fence["landlock"], "None");
+    assert_eq!(fence["system_calls"], true);
+    assert_eq!(text(&server.run("echo in").stdout), "in\n");
+}
+
+#[test]
+fn where_the_whole_fence_is_required_nothing_less_is_served() {
+    let server = Server::start();
+    let file = server.folder.path().join("bastion.toml");
+    fs::write(&file, "permit_root_login = true\nsandbox = \"required\"").unwrap();
+    without_landlock();
+    let mut bastion = Command::new(env!("CARGO_BIN_EXE_bastion"));
+    bastion
+        .arg("--config")
+        .arg(&file)
+        .args(["--listen", "127.0.0.1:0", "--state-dir"])
+        .arg(server.folder.path().join("state"))
+        .args(["--login", &format!("claw={}", account())]);
+    let run = output(&mut bastion);
+    assert_eq!(run.status.code(), Some(1));
+    let said = text(&run.stderr);
+    assert!(
+        said.contains("sandbox = \"required\", but of its fence only this stands"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -120,23 +120,29 @@ impl Server {
     /// Where these files of the system have these contents, which takes root and a mount namespace.
     pub(crate) fn start_where(files: &[(&str, &str)], config: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let mut script = String::new();
+        let mut mounts = Vec::new();
         for (number, (file, text)) in files.iter().enumerate() {
             let copy = folder.path().join(format!("file-{number}"));
             fs::write(&copy, text).unwrap();
-            script += &format!("mount --bind '{}' '{file}' && ", copy.display());
+            mounts.push(format!("mount --bind '{}' '{file}'", copy.display()));
         }
+        Self::start_after(folder, &mounts.join(" && "), config)
+    }
+
+    /// In this folder, after a script that mounts what it likes, which takes root and a mount
+    /// namespace.
+    pub(crate) fn start_after(folder: TempDir, script: &str, config: &str) -> Option<Self> {
         let under = |script: &str| ["unshare", "--mount", "sh", "-c", script].map(str::to_owned);
-        let [program, arguments @ ..] = under(&(script.clone() + "true"));
+        let [program, arguments @ ..] = under("mount -t tmpfs none /tmp");
         if !output(Command::new(program).args(arguments))
             .status
             .success()
         {
-            eprintln!("skipped: files of the system cannot be mounted over");
+            eprintln!("skipped: nothing can be mounted");
             return None;
         }
         let ca = new_ca(&folder);
-        let under = under(&(script + r#"exec "$0" "$@""#));
+        let under = under(&format!("{script} && exec \"$0\" \"$@\""));
         Some(Self::start_for(&account(), folder, ca, config, &[], &under))
     }
 

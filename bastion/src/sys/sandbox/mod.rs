@@ -91,6 +91,16 @@ pub fn enter(account: Option<&Account>, root: &std::path::Path) -> Result<Fence,
     })
 }
 
+/// Forbids this process any thread beyond those that it has, and its account any process by it. The
+/// filter forbids processes before; who took the gate over could still use up what there is of
+/// threads, which a container counts with its processes.
+pub fn forbid_more_threads() -> Result<(), SandboxError> {
+    process::limit(Resource::RLIMIT_NPROC, 0).map_err(|source| SandboxError::System {
+        what: "forbid more threads",
+        source,
+    })
+}
+
 fn shut_into(root: &std::path::Path) -> io::Result<()> {
     nix::unistd::chroot(root)?;
     Ok(nix::unistd::chdir("/")?)

@@ -113,10 +113,17 @@ fn memory_and_threads() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError>
             libc::SYS_prctl,
             one_of(0, &[libc::PR_SET_NAME, libc::PR_SET_VMA])?,
         ),
-        // Reading its own limits, as the C library does for a thread's stack; setting none.
+        // Reading its own limits, as the C library does for a thread's stack. Setting that of
+        // threads alone, once there are enough; it cannot be raised again.
         (
             libc::SYS_prlimit64,
-            all_of(vec![argument(0, SeccompCmpOp::Eq, 0)?, no_pointer(2)?])?,
+            vec![
+                SeccompRule::new(vec![argument(0, SeccompCmpOp::Eq, 0)?, no_pointer(2)?])?,
+                SeccompRule::new(vec![
+                    argument(0, SeccompCmpOp::Eq, 0)?,
+                    argument(1, SeccompCmpOp::Eq, libc::RLIMIT_NPROC as i32)?,
+                ])?,
+            ],
         ),
     ]))
 }
