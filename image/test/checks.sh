@@ -2,7 +2,7 @@
 # What is looked at, in this order, each by a function in checks/; one that fails is a check that
 # failed. They build on each other only where their order says so.
 
-for topic in ways_in login web refusals isolation sandbox kill lifecycle; do
+for topic in ways_in login web refusals isolation sandbox keys kill lifecycle; do
     # shellcheck source=/dev/null
     . "$HERE/test/checks/$topic.sh"
 done
@@ -50,6 +50,9 @@ checks() {
     check "its certificate forwards nothing" sandbox_forwards_nothing
     check "its host key is verified" sandbox_host_key
     check "its CA opens nothing else" sandbox_processes
+
+    section "the keys"
+    check "they belong to the owner of their folder, who can complete and show them" keys_owner
 
     section "kill -9"
     check "the gate: back within 2 s" kill_gate
