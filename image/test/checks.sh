@@ -67,6 +67,7 @@ checks() {
 
     section "stop, down, up"
     check "docker stop is clean" stop_is_clean
+    check "told to stop at any moment, the entrypoint ends" stops_at_any_moment
     check "after down and up: file, host keys, password, configuration; no folder walked again" survives
     check "a gateway that hangs or ends as soon as it is started: people can log in, and stop is clean" time_to_mend
     outside_stop

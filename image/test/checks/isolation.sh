@@ -1,11 +1,14 @@
 # shellcheck shell=bash disable=SC2016 # remote commands are quoted here, expanded there
 # What claw cannot do.
 
+niceness() { in_ openclaw-gateway ps -o ni= -p "$1"; }
+
 processes() {
     local monitor gate openclaw
     monitor=$(monitor_pid) gate=$(gate_pid) openclaw=$(openclaw_pid)
     # What the gateway's processes may take, which the flood below starts from.
-    says '^ *10$' in_ openclaw-gateway ps -o ni= -p "$openclaw"
+    local nice=$(($(niceness "$monitor") + 10))
+    says "^ *$((nice > 19 ? 19 : nice))\$" niceness "$openclaw"
     says 'Max processes +1000 +1000' in_ openclaw-gateway cat "/proc/$openclaw/limits"
     # SETUID, SETGID, KILL and SYS_CHROOT, and no more, once the port is bound.
     [[ $(status_of "$monitor" CapEff) = 00000000000400e0 ]]

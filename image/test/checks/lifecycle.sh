@@ -12,6 +12,11 @@ stop_is_clean() {
     says stopped logged stopped ''
 }
 
+stops_at_any_moment() {
+    docker_ run --rm --init --network none -v "$HERE/test/stops.sh:/stops.sh:ro" \
+        "$(image openclaw-gateway)" bash /stops.sh
+}
+
 survives() {
     local before after data=$WORK/project/openclaw-data
     before=$(fingerprints)
@@ -45,7 +50,10 @@ time_to_mend() {
     within 10 logged_by_entrypoint 'that was soon' >/dev/null
     says '^claw$' straight "$WORK/good" id -un
     compose stop openclaw-gateway
-    says '^0 false$' docker_ inspect -f '{{.State.ExitCode}} {{.State.OOMKilled}}' "$gateway"
+    says '^0 false$' docker_ inspect -f '{{.State.ExitCode}} {{.State.OOMKilled}}' "$gateway" || {
+        docker_ logs --timestamps --tail 30 "$gateway"
+        return 1
+    }
 }
 
 logged_by_entrypoint() {
