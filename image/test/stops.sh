@@ -7,10 +7,10 @@ RUNS=20
 PATH=$(mktemp -d):$PATH
 cd "${PATH%%:*}"
 # Where the gateway would be started, and what marks its lines.
-printf '#!/bin/sh\nexit 1\n' >nice
-printf '#!/bin/sh\nexec cat >/dev/null\n' >setpriv
+printf '#!/bin/sh\nexit 1\n' >./nice
+printf '#!/bin/sh\nexec cat >/dev/null\n' >./setpriv
 # shellcheck disable=SC2016 # Perl's
-printf '#!/usr/bin/perl\n$SIG{TERM} = sub { exit }; sleep 1 while 1;\n' >bastion
+printf '#!/usr/bin/perl\n$SIG{TERM} = sub { exit }; sleep 1 while 1;\n' >./bastion
 chmod +x nice setpriv bastion
 
 for run in $(seq "$RUNS"); do
