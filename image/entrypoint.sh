@@ -175,7 +175,7 @@ prepare() {
     owned root 0700 "$DATA/bastion"
     owned root 0700 "$keys/server"
     owned claw 0700 "$keys/client"
-    chown root:root "$DATA/pomerium-ssh" "$keys" "$keys/ca"
+    chown -h root:root "$DATA/pomerium-ssh" "$ca" "$keys" "$keys/ca" "$keys/ca/sandbox_ca_key.pub"
     chmod 0755 "$DATA/pomerium-ssh" "$keys" "$keys/ca"
     # Public keys, which root without privileges has to read as anybody may.
     chmod 0644 "$ca" "$keys/ca/sandbox_ca_key.pub"

@@ -8,6 +8,9 @@ keys_owner() {
         says "^$(stat -c '%u %g' "$project") 644$" stat -c '%u %g %a' "$project/$key.pub"
     done
     says "^$(stat -c '%u' "$project")$" stat -c '%u' "$data"
+    # Whom bastion trusts is root's once the stack has run.
+    says '^0 644$' stat -c '%u %a' "$data/pomerium-ssh/pomerium_user_ca_key.pub"
+    says '^0 644$' stat -c '%u %a' "$data/sandbox/ca/sandbox_ca_key.pub"
     # The containers have taken over what is theirs; what is lost of it comes back as theirs.
     rm "$data/sandbox/client/known_hosts"
     says '^made .*/known_hosts$' compose run --rm bastion-keygen
