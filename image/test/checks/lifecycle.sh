@@ -45,8 +45,9 @@ time_to_mend() {
     says '^$' door 'cd .openclaw && mv .env .env.kept && mkfifo .env; echo'
     docker_ restart "$gateway" >/dev/null
     within 60 ssh_answers >/dev/null
+    # It hangs once it has begun to read that.
     says '^claw$' straight "$WORK/good" \
-        "id -un; cd .openclaw && mv -f .env.kept .env && pkill -KILL -f '[e]ntrypoint.sh gateway'"
+        "id -un; until pgrep -u claw -x grep >/dev/null; do sleep 0.1; done; cd .openclaw && mv -f .env.kept .env && pkill -KILL -f '[e]ntrypoint.sh gateway'"
     within 10 logged_by_entrypoint 'that was soon' >/dev/null
     says '^claw$' straight "$WORK/good" id -un
     compose stop openclaw-gateway
