@@ -19,6 +19,8 @@ mod damage;
 mod key_pair;
 #[path = "certificate_rules/keys.rs"]
 mod keys;
+#[path = "certificate_rules/krl_by_hand.rs"]
+mod krl_by_hand;
 #[path = "certificate_rules/mint.rs"]
 mod mint;
 #[path = "certificate_rules/proofs.rs"]

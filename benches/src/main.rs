@@ -14,13 +14,16 @@ mod report;
 mod server;
 mod subject;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use measures::Measure;
 use report::Report;
 use subject::Bench;
+
+/// Where the charts are that the README shows.
+const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts");
 
 /// Measures bastion beside sshd, prints a table and draws charts.
 #[derive(Parser)]
@@ -40,9 +43,9 @@ struct CommandLine {
     /// The server to measure; by default it is built like this program was
     #[arg(long, value_name = "FILE")]
     bastion: Option<PathBuf>,
-    /// Where the charts go
-    #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/charts"))]
-    charts: PathBuf,
+    /// Where the charts go; by default beside this program's source, and nowhere if it is quick
+    #[arg(long, value_name = "DIR")]
+    charts: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -74,7 +77,7 @@ fn main() -> anyhow::Result<()> {
     } else {
         measures
     };
-    let mut report = Report::default();
+    let mut report = Report::new(!quick);
     for measure in all {
         eprintln!("measuring {measure:?} …");
         measure
@@ -83,8 +86,10 @@ fn main() -> anyhow::Result<()> {
     }
     println!("{}", machine::describe(&bench));
     println!("{report}");
-    if !quick {
-        report.draw(&charts)?;
+    match charts {
+        Some(folder) => report.draw(&folder)?,
+        None if quick => {}
+        None => report.draw(Path::new(CHARTS))?,
     }
     Ok(())
 }

@@ -20,20 +20,30 @@ pub(crate) enum Target {
 }
 
 /// All that was measured.
-#[derive(Default)]
 pub(crate) struct Report {
+    /// A smoke run tells that everything works, not how well.
+    judges: bool,
     rows: Vec<Row>,
     charts: Vec<(&'static str, Chart)>,
 }
 
 struct Row {
     measure: String,
+    judged: bool,
     unit: &'static str,
     rounds: Rounds,
     target: Target,
 }
 
 impl Report {
+    pub(crate) fn new(judges: bool) -> Self {
+        Self {
+            judges,
+            rows: Vec::new(),
+            charts: Vec::new(),
+        }
+    }
+
     /// Adds a line to the table.
     pub(crate) fn add(
         &mut self,
@@ -44,6 +54,7 @@ impl Report {
     ) {
         let row = Row {
             measure: measure.into(),
+            judged: self.judges,
             unit,
             rounds,
             target,
@@ -95,6 +106,7 @@ impl fmt::Display for Row {
             (Target::AtLeast(least), Some(all)) => Some(all.median >= least),
             _ => None,
         };
+        let met = met.filter(|_| self.judged);
         let target = match self.target {
             Target::AtMost(most) => format!("≤ {}", ratio(most)),
             Target::AtLeast(least) => format!("≥ {}", ratio(least)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf, Sig};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::input_queue;
@@ -96,6 +96,36 @@ impl Channel {
         &self.traffic
     }
 
+    /// From the client to the program, from now on.
+    fn feed(
+        &mut self,
+        id: ChannelId,
+        to: Descriptor,
+        queue: input_queue::Receiver,
+        terms: &RunTerms,
+    ) {
+        let (handle, traffic) = (terms.handle.clone(), self.traffic.clone());
+        let input = Input::new(queue, handle, id, terms.window, traffic);
+        self.tasks.push(tokio::spawn(input.feed(to)).abort_handle());
+    }
+
+    /// From the program to the client, until there is no more.
+    fn drain(&mut self, from: Descriptor, kind: Option<u32>, terms: &RunTerms) -> JoinHandle<()> {
+        let from = Arc::new(from);
+        if !self.has_terminal {
+            self.pipes.push(from.clone());
+        }
+        let output = Output {
+            channel: self.writer.clone(),
+            kind,
+            chunk: terms.chunk,
+            traffic: self.traffic.clone(),
+        };
+        let drain = tokio::spawn(output.drain(from));
+        self.tasks.push(drain.abort_handle());
+        drain
+    }
+
     /// The client is gone. A program that gets SIGHUP may say so while it tidies up, as shells do
     /// of their children: a pipe closed at once would kill it by SIGPIPE in the middle of that. A
     /// terminal is closed at once, which is what SIGHUP means.
@@ -144,69 +174,22 @@ impl Channels {
     ) -> Result<(), String> {
         let mut channels = self.lock();
         let channel = channels.get_mut(&id).ok_or("the channel is closed")?;
-        let unusable =
-            |error: std::io::Error| format!("a descriptor of the program cannot be used: {error}");
-        let (input, outputs) = match program.descriptors {
-            Descriptors::Terminal(fd) => {
-                channel.has_terminal = true;
-                let copy = fd.try_clone().map_err(unusable)?;
-                (
-                    Descriptor::to_write(copy),
-                    vec![(Descriptor::to_read(fd), None)],
-                )
-            }
-            Descriptors::Pipes([stdin, stdout, stderr]) => (
-                Descriptor::to_write(stdin),
-                vec![
-                    (Descriptor::to_read(stdout), None),
-                    (Descriptor::to_read(stderr), Some(STDERR)),
-                ],
-            ),
-        };
-        let (handle, traffic) = (terms.handle.clone(), channel.traffic.clone());
-        let feed = Input::new(waiting.queue, handle, id, terms.window, traffic);
-        let feed = tokio::spawn(feed.feed(input.map_err(unusable)?));
-        channel.tasks.push(feed.abort_handle());
-        let mut drains = Vec::new();
-        for (descriptor, kind) in outputs {
-            let from = Arc::new(descriptor.map_err(unusable)?);
-            if !channel.has_terminal {
-                channel.pipes.push(from.clone());
-            }
-            let (channel_of_output, traffic) = (channel.writer.clone(), channel.traffic.clone());
-            let output = Output {
-                channel: channel_of_output,
-                kind,
-                chunk: terms.chunk,
-                traffic,
-            };
-            let drain = tokio::spawn(output.drain(from));
-            channel.tasks.push(drain.abort_handle());
-            drains.push(drain);
-        }
-        let (handle, channels_of_closer) = (terms.handle.clone(), self.clone());
-        let (traffic, idle_limit) = (channel.traffic.clone(), terms.idle_limit);
+        let ends = Ends::of(program.descriptors)
+            .map_err(|error| format!("a descriptor of the program cannot be used: {error}"))?;
+        channel.has_terminal = ends.is_terminal;
+        channel.feed(id, ends.input, waiting.queue, terms);
+        let outputs = ends.outputs.into_iter();
+        let drains = outputs
+            .map(|(from, kind)| channel.drain(from, kind, terms))
+            .collect();
+        let (channels_of_closer, traffic) = (self.clone(), channel.traffic.clone());
+        let (handle, idle_limit) = (terms.handle.clone(), terms.idle_limit);
+        let (ended, hang_up) = (program.ended, program.hang_up);
         let closer = tokio::spawn(async move {
-            let ended = async {
-                for drain in &mut drains {
-                    // Ends in no other way than by itself or with this task.
-                    let _ended = drain.await;
-                }
-                program.ended.await.ok()
-            };
-            let ended = tokio::select! {
-                end = ended => Some(end),
-                () = traffic.stays_idle(idle_limit) => None,
-            };
-            match ended {
+            match wait_for_the_end(drains, ended, traffic.stays_idle(idle_limit)).await {
                 Some(end) => say_goodbye(&handle, id, end).await,
                 None => {
-                    // Nothing may follow the close.
-                    drains.iter().for_each(JoinHandle::abort);
-                    for drain in drains {
-                        let _aborted = drain.await;
-                    }
-                    program.hang_up.send().await;
+                    hang_up.send().await;
                     let _gone = handle.close(id).await;
                 }
             }
@@ -271,6 +254,59 @@ pub(super) struct RunTerms {
     pub(super) chunk: usize,
     /// How long the channel may be idle.
     pub(super) idle_limit: Option<Duration>,
+}
+
+/// A program's descriptors, as a channel is connected to them.
+struct Ends {
+    input: Descriptor,
+    /// With the type of extended data, where it is any (RFC 4254 §5.2).
+    outputs: Vec<(Descriptor, Option<u32>)>,
+    is_terminal: bool,
+}
+
+impl Ends {
+    fn of(descriptors: Descriptors) -> std::io::Result<Self> {
+        Ok(match descriptors {
+            Descriptors::Terminal(fd) => Self {
+                input: Descriptor::to_write(fd.try_clone()?)?,
+                outputs: vec![(Descriptor::to_read(fd)?, None)],
+                is_terminal: true,
+            },
+            Descriptors::Pipes([stdin, stdout, stderr]) => Self {
+                input: Descriptor::to_write(stdin)?,
+                outputs: vec![
+                    (Descriptor::to_read(stdout)?, None),
+                    (Descriptor::to_read(stderr)?, Some(STDERR)),
+                ],
+                is_terminal: false,
+            },
+        })
+    }
+}
+
+/// How the program ended, when all that it wrote was sent; `None` when its channel was idle for too
+/// long, and nothing more is sent.
+async fn wait_for_the_end(
+    mut drains: Vec<JoinHandle<()>>,
+    ended: oneshot::Receiver<ProgramEnd>,
+    idle_for_too_long: impl Future<Output = ()>,
+) -> Option<Option<ProgramEnd>> {
+    let end = async {
+        for drain in &mut drains {
+            // Ends in no other way than by itself or with this task.
+            let _ended = drain.await;
+        }
+        ended.await.ok()
+    };
+    tokio::select! {
+        end = end => return Some(end),
+        () = idle_for_too_long => {}
+    }
+    drains.iter().for_each(JoinHandle::abort);
+    for drain in drains {
+        let _aborted = drain.await;
+    }
+    None
 }
 
 /// RFC 4254 §5.3, §6.10: no more data, how it ended, close. Nothing after that.

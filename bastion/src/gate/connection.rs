@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::Gate;
 use super::authentication::now;
 use super::channels::Channels;
-use super::forwards::Forwards;
+use super::forward::ForwardedChannels;
 use super::handler::{ConnectionError, ConnectionHandler, State};
 use super::startups::HasToGo;
 use super::stream::{Activity, CountedStream, Traffic};
@@ -49,17 +49,19 @@ pub(super) async fn serve(gate: Arc<Gate>, newcomer: Newcomer) {
     let activity = Arc::<Activity>::default();
     let open = Open {
         channels: Channels::default(),
-        forwards: Forwards::new(&activity),
+        forwarded: ForwardedChannels::new(&activity),
         activity,
     };
     let outcome = run(&gate, newcomer, traffic.clone(), &open).await;
     let reason = outcome.unwrap_or_else(|error| bounded(error.to_string()));
     let Open {
-        channels, forwards, ..
+        channels,
+        forwarded,
+        ..
     } = open;
     // What is at the other end of them does not always go with the session: a service that was
     // connected to, a program that stays in the background.
-    for (channel, traffic) in channels.end().into_iter().chain(forwards.end()) {
+    for (channel, traffic) in channels.end().into_iter().chain(forwarded.end()) {
         let closed = FromGate::channel_closed(id, channel.into(), &traffic);
         gate.monitor.tell(closed).await;
     }
@@ -80,7 +82,7 @@ pub(super) async fn serve(gate: Arc<Gate>, newcomer: Newcomer) {
 /// What is open on a connection, and when any of it was last used.
 struct Open {
     channels: Channels,
-    forwards: Forwards,
+    forwarded: ForwardedChannels,
     activity: Arc<Activity>,
 }
 
@@ -88,7 +90,7 @@ impl Open {
     fn seen(&self, warned: bool) -> Seen {
         Seen {
             quiet: self.activity.quiet(),
-            channels: self.channels.count() + self.forwards.count(),
+            channels: self.channels.count() + self.forwarded.count(),
             warned,
         }
     }
@@ -131,7 +133,7 @@ async fn run(
         offered: None,
         activity: open.activity.clone(),
         channels: open.channels.clone(),
-        forwards: open.forwards.clone(),
+        forwarded: open.forwarded.clone(),
     };
     let choose = |_, version: &[u8]| {
         tell_client.send_replace(version.to_owned());

@@ -1,8 +1,8 @@
 //! Connections without a network, for `fuzz/`: compiled with `--cfg fuzzing` alone.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use russh::server::run_stream_for_peer;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use super::channels::Channels;
-use super::forwards::Forwards;
+use super::forward::ForwardedChannels;
 use super::handler::{ConnectionHandler, State};
 use super::link::AsyncLink;
 use super::monitor::Monitor;
@@ -49,15 +49,9 @@ impl LoneGate {
         });
         let limits = Config::default().limits(None);
         let (drain, draining) = watch::channel(None);
-        let gate = Gate {
-            terms: RwLock::new(Arc::new(Terms {
-                transports: Transports::new(host_keys, &limits)?,
-                limits,
-            })),
-            rules: RwLock::new(Arc::new(rules)),
-            monitor,
-            draining,
-        };
+        let transports = Transports::new(host_keys, &limits)?;
+        let terms = Terms { limits, transports };
+        let gate = Gate::new(terms, rules, monitor, draining);
         Ok(Self {
             gate: Arc::new(gate),
             asked,
@@ -85,7 +79,7 @@ impl LoneGate {
             tries: 0,
             offered: None,
             channels: Channels::default(),
-            forwards: Forwards::new(&activity),
+            forwarded: ForwardedChannels::new(&activity),
             activity,
         };
         let choose = |_, version: &[u8]| {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use russh::server::{
-    Auth, CertificateRequest, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer,
-    Session as Transport,
+    Auth, CertificateRequest, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session as Transport,
 };
 use russh::{Channel as RusshChannel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use thiserror::Error;
@@ -14,7 +13,7 @@ use tokio::sync::watch;
 
 use super::authentication::too_many_tries;
 use super::channels::{Channel, Channels};
-use super::forwards::Forwards;
+use super::forward::ForwardedChannels;
 use super::programs::{answer, signal_name, window_size};
 use super::session::Session;
 use super::stream::Activity;
@@ -55,7 +54,7 @@ pub(super) struct ConnectionHandler {
     pub(super) offered: Option<UserCertificate>,
     pub(super) activity: Arc<Activity>,
     pub(super) channels: Channels,
-    pub(super) forwards: Forwards,
+    pub(super) forwarded: ForwardedChannels,
 }
 
 /// Whether anybody was let in. Without [`Permissions`], which only the policy makes, no channel
@@ -71,37 +70,11 @@ pub(super) enum State {
 }
 
 impl ConnectionHandler {
-    /// The session process, started now if this is the first that needs it.
-    pub(super) async fn open_session(&mut self, handle: Handle) -> Result<(), String> {
+    /// Whether somebody was let in, and may do this.
+    pub(super) fn permits(&self, this: impl FnOnce(&Permissions) -> bool) -> bool {
         match &self.state {
-            State::Stranger => return Err("nobody was let in".into()),
-            State::LoggedIn {
-                session: Some(_), ..
-            } => return Ok(()),
-            State::LoggedIn { session: None, .. } => {}
-        }
-        let socket = self.gate.monitor.open_session(self.id).await?;
-        let tell = handle.clone();
-        let gone = async move {
-            let text = "bastion: the session process has ended".to_owned();
-            // The connection may be gone just as well.
-            let _gone = tell
-                .disconnect(Disconnect::ByApplication, text, String::new())
-                .await;
-        };
-        let (new, accepted) = Session::new(socket, gone).map_err(|error| error.to_string())?;
-        self.forwards
-            .serve_accepted(accepted, self.carry_terms(handle, new.connector()));
-        if let State::LoggedIn { session, .. } = &mut self.state {
-            *session = Some(new);
-        }
-        Ok(())
-    }
-
-    pub(super) fn session(&self) -> Option<&Session> {
-        match &self.state {
-            State::LoggedIn { session, .. } => session.as_ref(),
-            State::Stranger => None,
+            State::LoggedIn { permissions, .. } => this(permissions),
+            State::Stranger => false,
         }
     }
 }
@@ -188,8 +161,7 @@ impl Handler for ConnectionHandler {
         modes: &[(Pty, u32)],
         transport: &mut Transport,
     ) -> Result<(), ConnectionError> {
-        let permitted =
-            matches!(&self.state, State::LoggedIn { permissions, .. } if permissions.pty());
+        let permitted = self.permits(Permissions::pty);
         let request = PtyRequest {
             term: term.to_owned(),
             size: window_size(columns, rows, width, height),
@@ -312,7 +284,7 @@ impl Handler for ConnectionHandler {
         _window: u32,
         _: &mut Transport,
     ) -> Result<(), ConnectionError> {
-        self.forwards.opened(id);
+        self.forwarded.opened(id);
         Ok(())
     }
 
@@ -426,7 +398,7 @@ impl Handler for ConnectionHandler {
     ) -> Result<(), ConnectionError> {
         match self.channels.lock().get(&id) {
             Some(channel) => channel.input(data),
-            None => self.forwards.input(id, data),
+            None => self.forwarded.input(id, data),
         }
         Ok(())
     }
@@ -438,7 +410,7 @@ impl Handler for ConnectionHandler {
     ) -> Result<(), ConnectionError> {
         match self.channels.lock().get_mut(&id) {
             Some(channel) => channel.input_ends(),
-            None => self.forwards.input_ends(id),
+            None => self.forwarded.input_ends(id),
         }
         Ok(())
     }
@@ -449,7 +421,7 @@ impl Handler for ConnectionHandler {
         id: ChannelId,
         _: &mut Transport,
     ) -> Result<(), ConnectionError> {
-        self.forwards.closed(id);
+        self.forwarded.closed(id);
         let closed = self.report_closed(id);
         let channel = self.channels.lock().remove(&id);
         if let (Some(channel), Some(session)) = (channel, self.session()) {

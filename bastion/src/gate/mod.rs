@@ -4,15 +4,13 @@
 //! ```text
 //! listener ─▶ shards ─▶ connection ─▶ handler ─ authentication ─▶ policy, then the monitor's grant
 //!                                       ├─ programs ─▶ channels ─▶ the session process's descriptors, by way of pump
-//!                                       └─ forwarding ─▶ forwards ─▶ sockets, which connector gets from the session process
+//!                                       └─ forward ─▶ sockets that the session process connects or accepts, by way of pump
 //! ```
 
 mod authentication;
 mod channels;
 mod connection;
-mod connector;
-mod forwarding;
-mod forwards;
+mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handler;
@@ -92,6 +90,20 @@ struct Terms {
 }
 
 impl Gate {
+    fn new(
+        terms: Terms,
+        rules: Rules,
+        monitor: Monitor,
+        draining: watch::Receiver<Option<Duration>>,
+    ) -> Self {
+        Self {
+            terms: RwLock::new(Arc::new(terms)),
+            rules: RwLock::new(Arc::new(rules)),
+            monitor,
+            draining,
+        }
+    }
+
     /// Those of a connection that begins now.
     fn terms(&self) -> Arc<Terms> {
         self.terms
@@ -129,14 +141,7 @@ impl Gate {
 pub fn run() -> Result<(), GateError> {
     let system = |what| move |source| GateError::System { what, source };
     process::set_name(c"bastion-gate");
-    // The monitor reads what is said at standard error, and writes it down.
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(tracing::Level::WARN)
-        .with_ansi(false)
-        .with_target(false)
-        .without_time()
-        .init();
+    speak_to_the_monitor();
     let mut inherited = spawn::inherited(1).map_err(system("the link"))?.into_iter();
     let link = inherited.next().ok_or(GateError::NoSetup)?;
     process::keep_freed_memory(KEPT_MEMORY);
@@ -165,23 +170,28 @@ pub fn run() -> Result<(), GateError> {
         .enable_time()
         .build()
         .map_err(system("start threads"))?;
+    let terms = Terms { limits, transports };
     runtime.block_on(async {
         let (drain, draining) = watch::channel(None);
         let (monitor, messages) = Monitor::start(link)?;
-        let rules = RwLock::new(Arc::new(rules));
-        let terms = RwLock::new(Arc::new(Terms { limits, transports }));
-        let gate = Arc::new(Gate {
-            terms,
-            rules,
-            monitor,
-            draining,
-        });
+        let gate = Arc::new(Gate::new(terms, rules, monitor, draining));
         gate.monitor.tell(FromGate::Ready(fence)).await;
         let hearing = tokio::spawn(hear(gate.clone(), messages, drain, shards.pulse()));
         listener::serve(&gate, shards, listeners, first_connection).await?;
         hearing.abort();
         Ok(())
     })
+}
+
+/// The monitor reads what is said at standard error, and writes it down.
+fn speak_to_the_monitor() {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_target(false)
+        .without_time()
+        .init();
 }
 
 fn receive_setup(link: &Link<FromGate, ToGate>) -> Result<(GateSetup, Vec<OwnedFd>), GateError> {

@@ -6,10 +6,13 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use russh::Disconnect;
+use russh::server::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::connector::{Accepted, Connector};
+use super::forward::{Accepted, Connector};
+use super::handler::{ConnectionHandler, State};
 use super::link::AsyncLink;
 use crate::ipc::{
     ChannelNumber, FromSession, Link, LinkError, Program, ProgramEnd, PtyRequest, Started,
@@ -151,6 +154,42 @@ impl Session {
         let mut programs = lock(&self.programs);
         programs.starting.remove(&channel);
         programs.running.remove(&channel);
+    }
+}
+
+impl ConnectionHandler {
+    /// Has the session process started, if this is the first that needs it.
+    pub(super) async fn open_session(&mut self, handle: Handle) -> Result<(), String> {
+        match &self.state {
+            State::Stranger => return Err("nobody was let in".into()),
+            State::LoggedIn {
+                session: Some(_), ..
+            } => return Ok(()),
+            State::LoggedIn { session: None, .. } => {}
+        }
+        let socket = self.gate.monitor.open_session(self.id).await?;
+        let tell = handle.clone();
+        let gone = async move {
+            let text = "bastion: the session process has ended".to_owned();
+            // The connection may be gone just as well.
+            let _gone = tell
+                .disconnect(Disconnect::ByApplication, text, String::new())
+                .await;
+        };
+        let (new, accepted) = Session::new(socket, gone).map_err(|error| error.to_string())?;
+        self.forwarded
+            .serve_accepted(accepted, self.carry_terms(handle, new.connector()));
+        if let State::LoggedIn { session, .. } = &mut self.state {
+            *session = Some(new);
+        }
+        Ok(())
+    }
+
+    pub(super) fn session(&self) -> Option<&Session> {
+        match &self.state {
+            State::LoggedIn { session, .. } => session.as_ref(),
+            State::Stranger => None,
+        }
     }
 }
 

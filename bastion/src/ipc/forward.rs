@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::message::ChannelNumber;
+use super::ChannelNumber;
 
 /// A listener's number on its connection, counted by the gate.
 pub type ListenerNumber = u32;

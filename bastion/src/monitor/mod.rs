@@ -11,6 +11,7 @@ mod gate;
 mod grants;
 mod keys;
 mod reload;
+mod requests;
 mod sessions;
 mod starter;
 mod watched_file;
@@ -25,8 +26,8 @@ use nix::sys::signal::Signal;
 use thiserror::Error;
 
 use crate::config::{self, Config};
-use crate::ipc::{ConnectionId, FromGate, GrantRequest, ToGate, Verdict};
-use crate::policy::{self, Rules};
+use crate::ipc::{ConnectionId, GateSetup, ToGate};
+use crate::policy::Rules;
 use crate::sys::process;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::ProgramLimits;
@@ -250,9 +251,9 @@ impl Monitor {
         }
     }
 
-    fn gate_setup(&mut self) -> Result<crate::ipc::GateSetup, MonitorError> {
+    fn gate_setup(&mut self) -> Result<GateSetup, MonitorError> {
         let banner = self.banner()?;
-        Ok(crate::ipc::GateSetup {
+        Ok(GateSetup {
             host_keys: gate::read_host_keys(&self.config.state_dir)?,
             rules: self.rules(),
             first_connection: self.next_connection,
@@ -273,135 +274,6 @@ impl Monitor {
             permit_port_forwarding: terms.port_forwarding,
             permit_agent_forwarding: terms.agent_forwarding,
         }
-    }
-
-    /// Does what the gate asks for, message by message; a gate that does not keep to the messages
-    /// is ended.
-    fn hear_gate(&mut self) -> Result<(), MonitorError> {
-        while let Some(line) = self.gate.read_line() {
-            self.audit.record(&Event::GateSays { line })?;
-        }
-        // One that never stops talking must not keep everything else waiting.
-        for _ in 0..MESSAGES_A_TURN {
-            let Some(message) = self.gate.receive() else {
-                return Ok(());
-            };
-            match message {
-                FromGate::Ready(fence) if self.gate.is_starting() => self.gate_is_ready(fence)?,
-                FromGate::Ready(_) => self.gate.condemn(),
-                FromGate::Alive => self.gate.is_alive(),
-                FromGate::Opened { connection, peer } => {
-                    let next = ConnectionId(connection.0.saturating_add(1));
-                    self.next_connection = self.next_connection.max(next);
-                    self.audit
-                        .record(&Event::ConnectionOpened { connection, peer })?;
-                }
-                FromGate::Grant(request) => self.grant(&request)?,
-                FromGate::OpenSession { connection } => self.open_session(connection)?,
-                FromGate::Refused {
-                    connection,
-                    login_name,
-                    refusal,
-                } => {
-                    self.audit
-                        .record(&Event::refused_by_gate(connection, login_name, refusal))?;
-                }
-                FromGate::ChannelClosed {
-                    connection,
-                    channel,
-                    received,
-                    sent,
-                } => self.audit.record(&Event::ChannelClosed {
-                    connection,
-                    channel,
-                    received,
-                    sent,
-                })?,
-                FromGate::Closed {
-                    connection,
-                    reason,
-                    received,
-                    sent,
-                } => {
-                    self.grants.forget(connection);
-                    self.sessions.connection_closed(connection);
-                    self.audit.record(&Event::ConnectionClosed {
-                        connection,
-                        reason,
-                        received,
-                        sent,
-                    })?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn gate_is_ready(&mut self, fence: crate::sys::sandbox::Fence) -> Result<(), MonitorError> {
-        let whole = fence.system_calls && fence.landlock == crate::sys::sandbox::Landlock::Full;
-        if !whole && self.config.sandbox == crate::config::Sandbox::Required {
-            return Err(MonitorError::GateUnusable(format!(
-                "sandbox = \"required\", but of its fence only this stands: {fence:?}"
-            )));
-        }
-        self.gate.is_ready();
-        let listening = self.gate.addresses();
-        self.audit.record(&Event::Listening { listening, fence })
-    }
-
-    /// Decides on a user's request, again and from nothing but its own knowledge.
-    fn grant(&mut self, request: &GrantRequest) -> Result<(), MonitorError> {
-        let outcome = self.grants.decide(request, &self.rules(), audit::now());
-        self.audit.record(&Event::login(request, &outcome))?;
-        let verdict = match &outcome.verdict {
-            Ok(_) => Verdict::Granted,
-            Err(not_granted) => Verdict::Refused(not_granted.disclosed()),
-        };
-        self.gate.send(
-            &ToGate::Verdict {
-                connection: request.connection,
-                verdict,
-            },
-            &[],
-        );
-        Ok(())
-    }
-
-    /// Starts the session process of a connection that was let in: once, and only if it would be let
-    /// in now as well. A session that is open stays, whatever becomes of its certificate.
-    fn open_session(&mut self, connection: ConnectionId) -> Result<(), MonitorError> {
-        let opened = match self.grants.take_for_session(connection) {
-            Some(grant) => policy::check_standing(&grant.certificate, audit::now(), &self.rules())
-                .map_err(|refusal| refusal.to_string())
-                .and_then(|()| self.sessions.open(connection, grant, &self.accounts)),
-            None => Err("this connection was not let in, or has its session already".into()),
-        };
-        match opened {
-            Ok((event, socket)) => {
-                self.audit.record(&event)?;
-                self.gate.send(
-                    &ToGate::Session {
-                        connection,
-                        error: None,
-                    },
-                    &[socket.as_fd()],
-                );
-            }
-            Err(error) => {
-                self.audit.record(&Event::SessionFailed {
-                    connection,
-                    error: error.clone(),
-                })?;
-                self.gate.send(
-                    &ToGate::Session {
-                        connection,
-                        error: Some(error),
-                    },
-                    &[],
-                );
-            }
-        }
-        Ok(())
     }
 
     fn reap(&mut self) -> Result<(), MonitorError> {

@@ -10,6 +10,7 @@ mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod motd;
+mod order;
 mod programs;
 mod starter;
 mod terminal;
@@ -108,7 +109,7 @@ fn serve(monitor: MonitorLink, gate: GateLink) -> Result<(), SessionError> {
 }
 
 fn first_message(monitor: &MonitorLink) -> Result<SessionSetup, SessionError> {
-    wait_for(monitor, PollFlags::POLLIN, "monitor")?;
+    wait_for(monitor, PollFlags::POLLIN, PATIENCE, "monitor")?;
     monitor
         .receive()
         .map(|(setup, _)| setup)
@@ -307,14 +308,19 @@ fn send<S: serde::Serialize, R: serde::de::DeserializeOwned>(
 ) -> Result<(), SessionError> {
     loop {
         match to.send(message, descriptors) {
-            Err(LinkError::NotNow) => wait_for(to, PollFlags::POLLOUT, part)?,
+            Err(LinkError::NotNow) => wait_for(to, PollFlags::POLLOUT, PATIENCE, part)?,
             outcome => return outcome.map_err(link(part)),
         }
     }
 }
 
-fn wait_for(on: &impl AsFd, what: PollFlags, part: &'static str) -> Result<(), SessionError> {
-    let limit = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO);
+fn wait_for(
+    on: &impl AsFd,
+    what: PollFlags,
+    limit: impl TryInto<PollTimeout>,
+    part: &'static str,
+) -> Result<(), SessionError> {
+    let limit = limit.try_into().unwrap_or(PollTimeout::ZERO);
     loop {
         return match poll(&mut [PollFd::new(on.as_fd(), what)], limit) {
             Ok(0) => Err(link(part)(LinkError::NotNow)),

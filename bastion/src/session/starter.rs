@@ -5,12 +5,9 @@
 //! nothing, and has nothing but its link to the monitor, which a copy closes first of all.
 
 use caps::Capability;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFlags, PollTimeout};
 
-use std::os::fd::AsFd;
-
-use super::{SessionError, link, send, serve};
+use super::{SessionError, link, send, serve, wait_for};
 use crate::ipc::{FromStarter, Link, LinkError, ToStarter};
 use crate::sys::{process, spawn};
 
@@ -33,7 +30,7 @@ pub fn run() -> Result<(), SessionError> {
         let (ToStarter::Start, descriptors) = match monitor.receive() {
             Ok(order) => order,
             Err(LinkError::NotNow) => {
-                wait(&monitor)?;
+                wait_for(&monitor, PollFlags::POLLIN, PollTimeout::NONE, "monitor")?;
                 continue;
             }
             Err(LinkError::Closed) => return Ok(()),
@@ -51,13 +48,5 @@ pub fn run() -> Result<(), SessionError> {
             Err(error) => FromStarter::Failed(error.to_string()),
         };
         send(&monitor, &answer, &[], "monitor")?;
-    }
-}
-
-fn wait(monitor: &MonitorLink) -> Result<(), SessionError> {
-    let mut watched = [PollFd::new(monitor.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut watched, PollTimeout::NONE) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(error) => Err(link("monitor")(LinkError::System(error.into()))),
     }
 }

@@ -5,8 +5,7 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::missing;
-use crate::support::{Server, User, finish, output, text, wait_for};
+use crate::support::{Server, User, fed, missing, output, text, wait_for};
 
 /// A user's connections, all by one that persists.
 struct Control {
@@ -62,20 +61,7 @@ fn modules_go_through_a_pipe_into_python() {
     for _ in 0..3 {
         let command = "/bin/sh -c 'echo BECOME-SUCCESS-fox ; python3 && sleep 0'";
         let mut ssh = control.ssh(&[]);
-        let mut child = ssh
-            .arg(command)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(module.as_bytes())
-            .unwrap();
-        let run = finish(child);
+        let run = fed(ssh.arg(command), module.as_bytes());
         let said = text(&run.stdout);
         assert_eq!(
             said,

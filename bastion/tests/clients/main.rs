@@ -16,15 +16,3 @@ mod mosh;
 mod paramiko;
 mod tmux;
 mod vscode;
-
-/// Whether a program is missing, which is said.
-fn missing(program: &str) -> bool {
-    let folders = std::env::var("PATH").unwrap_or_default();
-    let there = folders
-        .split(':')
-        .any(|folder| std::path::Path::new(folder).join(program).exists());
-    if !there {
-        eprintln!("skipped: {program} is not installed");
-    }
-    !there
-}

@@ -1,7 +1,6 @@
 //! mosh: ssh starts its server, which says where it listens, and stays when ssh has gone.
 
-use crate::missing;
-use crate::support::{Server, is_alive, output, signal, text};
+use crate::support::{Server, is_alive, missing, output, signal, text};
 
 #[test]
 fn the_server_says_where_it_listens_and_stays() {

@@ -2,8 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::missing;
-use crate::support::{Server, output, signal, text, wait_for};
+use crate::support::{Server, missing, output, signal, text, wait_for};
 
 #[test]
 fn a_session_survives_a_connection_that_is_cut() {

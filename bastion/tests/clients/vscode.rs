@@ -2,12 +2,11 @@
 //! says; everything else goes by way of `-D` to that port, and to Unix sockets.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use crate::missing;
-use crate::support::{LIMIT, Server, is_alive, output, signal, text, wait_for};
+use crate::support::{LIMIT, Server, free_port, is_alive, missing, output, signal, text, wait_for};
 
 /// Echoes at a TCP port and at a Unix socket, whose path is its argument.
 const ECHO: &str = r#"
@@ -27,11 +26,6 @@ threading.Thread(target=serve, args=[unix]).start()
 print("listeningOn==%d==" % tcp.getsockname()[1], flush=True)
 serve(tcp)
 "#;
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
 
 /// Connects to a port by way of a SOCKS5 proxy (RFC 1928).
 fn by_proxy(proxy: u16, port: u16) -> TcpStream {

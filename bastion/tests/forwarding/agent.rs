@@ -7,8 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::master::Master;
-use crate::support::{Server, output, text, wait_for};
+use crate::support::{Master, Server, output, text, wait_for};
 
 /// An agent that holds one key.
 struct Agent {

@@ -5,14 +5,15 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
 
-use crate::master::{Master, free_port, shown};
 use crate::services::{
     answer_backwards, ask, ask_unix, greet_and_count, leads_there, pattern, tcp_service,
     unix_service,
 };
-use crate::support::{LIMIT, Server, as_root, finish, output, status_field, text, wait_for};
+use crate::shown;
+use crate::support::{
+    LIMIT, Master, Server, as_root, fed, free_port, output, status_field, text, wait_for,
+};
 
 #[test]
 fn a_port_is_forwarded_by_address_and_by_name() {
@@ -98,13 +99,7 @@ fn standard_input_and_output_are_forwarded() {
     let (server, service) = (Server::start(), tcp_service(answer_backwards));
     let user = server.user();
     let mut ssh = server.ssh(&user, &["-W", &service.to_string()]);
-    let mut ssh = ssh
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    ssh.stdin.take().unwrap().write_all(b"abc").unwrap();
-    let run = finish(ssh);
+    let run = fed(&mut ssh, b"abc");
     assert_eq!(
         (text(&run.stdout).as_str(), run.status.code()),
         ("cba", Some(0))

@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::master::{Master, free_port};
 use crate::services::{Stream, answer_backwards, ask_unix, leads_there, tcp_service, try_ask};
-use crate::support::{LIMIT, Server, descriptors, status_field, wait_for};
+use crate::support::{LIMIT, Master, Server, descriptors, free_port, status_field, wait_for};
 
 /// So many short connections, by so many clients at a time.
 const CONNECTIONS: usize = 2000;

@@ -13,8 +13,14 @@ mod support;
 mod agent;
 mod direct;
 mod flow;
-mod master;
 mod multiplexing;
 mod permissions;
 mod remote;
 mod services;
+
+use std::path::Path;
+
+/// What a path is to ssh.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -4,9 +4,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use crate::master::Master;
 use crate::services::{answer_backwards, leads_there, tcp_service};
-use crate::support::{Server, finish, output, text};
+use crate::support::{Master, Server, finish, output, text};
 
 #[test]
 fn many_sessions_share_a_connection() {

@@ -2,9 +2,9 @@
 
 use keys::certificate::CertificateOption;
 
-use crate::master::{Master, shown};
 use crate::services::{answer_backwards, leads_there, tcp_service, unix_service};
-use crate::support::{Server, User, output, text};
+use crate::shown;
+use crate::support::{Master, Server, User, output, text};
 
 /// That nothing can be forwarded, in any way.
 fn refuses_everything(server: &Server, user: &User) {

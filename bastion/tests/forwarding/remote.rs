@@ -5,9 +5,9 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use crate::master::{Master, free_port, shown};
 use crate::services::{answer_backwards, ask, pattern, tcp_service, try_ask, unix_service};
-use crate::support::{Server, as_root, output, text, wait_for};
+use crate::shown;
+use crate::support::{Master, Server, as_root, free_port, output, text, wait_for};
 
 fn leads_there(port: u16) -> bool {
     let asked =

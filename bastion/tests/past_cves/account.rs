@@ -7,8 +7,10 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use pomerium_stand_in::wire::Writer;
 
-use crate::support::{Server, account, as_root, children, command_line, processes, text, wait_for};
-use crate::{log_in, run};
+use crate::log_in;
+use crate::support::{
+    Server, account, as_root, children, command_line, processes, run, text, wait_for,
+};
 
 /// An account that is not ours, where there is one.
 const OTHER: &str = "bastion-test";

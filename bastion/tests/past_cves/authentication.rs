@@ -4,8 +4,8 @@ use keys::certificate::CertificateOption;
 use pomerium_stand_in::authentication::{publickey_query, publickey_request};
 use pomerium_stand_in::client::Authentication;
 
-use crate::support::{Server, User};
-use crate::{authenticate, connect, run};
+use crate::connect;
+use crate::support::{Server, User, authenticate, run};
 
 const ED25519: &str = "ssh-ed25519-cert-v01@openssh.com";
 

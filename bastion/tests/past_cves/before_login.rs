@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use pomerium_stand_in::message::SSH_MSG_CHANNEL_OPEN;
 use pomerium_stand_in::wire::Writer;
 
-use crate::support::{LIMIT, Server, children, descriptors, status_field, wait_for};
-use crate::{IMPATIENT, connect, kexinit, run, share, still_serves};
+use crate::support::{LIMIT, Server, children, descriptors, run, status_field, wait_for};
+use crate::{IMPATIENT, connect, kexinit, share, still_serves};
 
 /// A session, a program on it, a forwarding and a listener, as if somebody were logged in.
 fn as_if_logged_in(marker: &str) -> Vec<Vec<u8>> {

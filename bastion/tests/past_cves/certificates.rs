@@ -11,8 +11,8 @@ use ssh_key::public::{Ed25519PublicKey, KeyData, SkEd25519};
 use ssh_key::{HashAlg, PrivateKey, PublicKey, Signature};
 
 use crate::by_hand::ByHand;
-use crate::support::{Server, User, now};
-use crate::{IMPATIENT, authenticate, connect, is_there, run, still_serves};
+use crate::support::{Server, User, authenticate, now, run};
+use crate::{IMPATIENT, connect, is_there, still_serves};
 
 /// Whether a certificate lets its holder in; the reason otherwise, by its code in the log.
 fn verdict(server: &mut Server, user: &User) -> String {

@@ -7,11 +7,8 @@ use pomerium_stand_in::message::{
 };
 use pomerium_stand_in::wire::Writer;
 
-use crate::support::Server;
-use crate::{
-    FLAT, authenticate, connect, is_ended, is_there, kexinit, log_in, memory, run, still_serves,
-    watch,
-};
+use crate::support::{Server, authenticate, run};
+use crate::{FLAT, connect, is_ended, is_there, kexinit, log_in, memory, still_serves, watch};
 
 /// How much is sent where nothing may be kept.
 const FLOOD: usize = 256 * 1024 * 1024;

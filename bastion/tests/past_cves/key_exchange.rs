@@ -4,8 +4,8 @@ use pomerium_stand_in::client::{Client, Options};
 use pomerium_stand_in::message::{SSH_MSG_DISCONNECT, SSH_MSG_KEXINIT, SSH_MSG_NEWKEYS};
 use pomerium_stand_in::transport::{Cipher, Mac};
 
-use crate::support::Server;
-use crate::{dial, is_cut, is_ended, kexinit, log_in, run, share, still_serves};
+use crate::support::{Server, run};
+use crate::{dial, is_cut, is_ended, kexinit, log_in, share, still_serves};
 
 /// The states of a first key exchange, by what has been sent, and what must come next.
 fn states() -> [(Vec<Vec<u8>>, u8); 3] {

@@ -28,7 +28,7 @@ use pomerium_stand_in::client::{Client, Error, Options};
 use pomerium_stand_in::message::SSH_MSG_DISCONNECT;
 use pomerium_stand_in::transport::{self, KexMethod};
 use pomerium_stand_in::wire::Writer;
-use support::{LIMIT, Server, User, status_field, text};
+use support::{LIMIT, Server, User, authenticate, status_field, text};
 
 /// For tests that wait until the server does not wait any longer.
 const IMPATIENT: &str = "login_grace_time = \"2s\"";
@@ -36,32 +36,11 @@ const IMPATIENT: &str = "login_grace_time = \"2s\"";
 /// What a flood may add to the gate's memory: less than a tenth of what is sent.
 const FLAT: u64 = 24 * 1024 * 1024;
 
-/// Runs a test on a runtime, within the limit.
-fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        tokio::time::timeout(LIMIT * 3, test)
-            .await
-            .expect("it took too long")
-    })
-}
-
 /// A client that takes everything from the server, and sends no EXT_INFO.
 async fn connect(server: &Server) -> Client {
     Client::connect(server.address, Options::lenient())
         .await
         .unwrap()
-}
-
-async fn authenticate(client: &mut Client, user: &User) -> Result<(), Error> {
-    client
-        .authenticate("claw", &user.private, &user.certificate)
-        .await?
-        .success()
 }
 
 async fn log_in(server: &Server) -> Client {

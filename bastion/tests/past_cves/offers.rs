@@ -3,8 +3,7 @@
 use pomerium_stand_in::client::{Client, Options};
 use pomerium_stand_in::transport::KexInit;
 
-use crate::run;
-use crate::support::Server;
+use crate::support::{Server, run};
 
 async fn offer(server: &Server, version: &str) -> KexInit {
     let mut options = Options::lenient();

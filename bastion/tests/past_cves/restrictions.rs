@@ -4,8 +4,8 @@ use keys::certificate::CertificateOption;
 use pomerium_stand_in::client::{ChannelEvent, Client};
 use pomerium_stand_in::wire::Writer;
 
-use crate::support::Server;
-use crate::{log_in_as, run};
+use crate::log_in_as;
+use crate::support::{Server, run};
 
 /// What a channel says and how it ends, after a request.
 async fn output(client: &mut Client, request: &str, fields: &[u8]) -> String {

@@ -8,10 +8,10 @@ use pomerium_stand_in::message::SSH_MSG_KEXINIT;
 use pomerium_stand_in::transport::{Forgery, KexMethod};
 use pomerium_stand_in::wire::Writer;
 
-use crate::support::{LIMIT, Server, wait_for};
+use crate::support::{LIMIT, Server, run, wait_for};
 use crate::{
-    FLAT, IMPATIENT, connect, dial, is_cut, is_ended, is_there, kexinit, log_in, memory, run,
-    share, still_serves,
+    FLAT, IMPATIENT, connect, dial, is_cut, is_ended, is_there, kexinit, log_in, memory, share,
+    still_serves,
 };
 
 /// CVE-2024-43410 and CVE-2026-46673: memory by the length that a packet claims.

@@ -12,8 +12,8 @@ use pomerium_stand_in::transport::{Config, HostKeys};
 use pomerium_stand_in::wire::Writer;
 use sha2::{Digest, Sha256};
 
-use crate::support::{Server, text};
-use crate::{log_in, run};
+use crate::log_in;
+use crate::support::{Server, run, text};
 
 /// In bytes; the whole gigabyte of a large file takes an optimized build.
 const MUCH: usize = if cfg!(debug_assertions) {

@@ -3,8 +3,8 @@
 use pomerium_stand_in::client::{ChannelEvent, Client, Options};
 use pomerium_stand_in::wire::Writer;
 
-use crate::support::{Server, is_alive, wait_for};
-use crate::{log_in, run};
+use crate::log_in;
+use crate::support::{Server, is_alive, run, wait_for};
 
 /// The request "pty-req" of Pomerium's portal, 80 by 24.
 fn pty_request() -> Vec<u8> {

@@ -5,8 +5,7 @@ use keys::generate::{KeyKind, generate};
 use pomerium_stand_in::authentication::publickey_request;
 use pomerium_stand_in::client::{Authentication, Client, Error, Options};
 
-use crate::support::{Server, User, now};
-use crate::{authenticate, authenticate_with, run};
+use crate::support::{Server, User, authenticate, authenticate_with, now, run};
 
 #[test]
 fn pomeriums_certificate_of_every_authority_and_key() {

@@ -3,8 +3,8 @@
 use pomerium_stand_in::client::{Client, Options};
 use pomerium_stand_in::transport::{Cipher, KexMethod, Mac};
 
-use crate::support::Server;
-use crate::{log_in, run};
+use crate::log_in;
+use crate::support::{Server, run};
 
 async fn works(server: &Server, options: Options) {
     let mut client = log_in(server, options).await;

@@ -1,24 +1,14 @@
 //! What users read and get without asking: banner, message of the day, /etc/environment.
 
+use crate::support::{Server, fed, output, text};
 use std::fs;
-use std::io::Write;
-use std::process::Stdio;
-
-use crate::support::{Server, finish, output, text};
 
 const MOTD: (&str, &str) = ("/etc/motd", "Mind the fox.\nIt bites.\n");
 
 /// What a shell shows at a terminal.
 fn shell(server: &Server) -> String {
     let user = server.user();
-    let mut ssh = server.ssh(&user, &["-tt"]);
-    let mut child = ssh
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(b"exit\n").unwrap();
-    text(&finish(child).stdout)
+    text(&fed(&mut server.ssh(&user, &["-tt"]), b"exit\n").stdout)
 }
 
 #[test]

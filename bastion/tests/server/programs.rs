@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::support::{Server, finish, output, text};
+use crate::support::{Master, Server, fed, finish, output, text};
 
 #[test]
 fn a_command_runs_and_its_status_comes_back() {
@@ -46,19 +46,8 @@ fn input_ends_where_the_client_ends_it() {
     let server = Server::start();
     let user = server.user();
     let mut ssh = server.ssh(&user, &[]);
-    let mut child = ssh
-        .arg("wc -c; echo done")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(&[b'x'; 100_000])
-        .unwrap();
-    assert_eq!(text(&finish(child).stdout), "100000\ndone\n");
+    let run = fed(ssh.arg("wc -c; echo done"), &[b'x'; 100_000]);
+    assert_eq!(text(&run.stdout), "100000\ndone\n");
 }
 
 #[test]
@@ -94,19 +83,8 @@ fn a_program_that_does_not_read_holds_up_nobody() {
 fn a_shell_without_a_terminal_reads_commands_from_its_input() {
     let server = Server::start();
     let user = server.user();
-    let mut ssh = server.ssh(&user, &["-T"]);
-    let mut child = ssh
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(b"echo shell-$((6 * 7))\nexit 4\n")
-        .unwrap();
-    let run = finish(child);
+    let commands = b"echo shell-$((6 * 7))\nexit 4\n";
+    let run = fed(&mut server.ssh(&user, &["-T"]), commands);
     assert!(
         text(&run.stdout).contains("shell-42"),
         "{}",
@@ -119,19 +97,8 @@ fn a_shell_without_a_terminal_reads_commands_from_its_input() {
 fn a_login_shell_knows_that_it_is_one() {
     let server = Server::start();
     let user = server.user();
-    let mut child = server
-        .ssh(&user, &["-T"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(b"echo \"zeroth $0\"\n")
-        .unwrap();
-    assert!(text(&finish(child).stdout).contains("zeroth -"));
+    let run = fed(&mut server.ssh(&user, &["-T"]), b"echo \"zeroth $0\"\n");
+    assert!(text(&run.stdout).contains("zeroth -"));
 }
 
 #[test]
@@ -148,23 +115,10 @@ fn a_command_with_bytes_that_are_no_utf8_arrives_as_it_is() {
 #[test]
 fn many_programs_share_one_connection() {
     let mut server = Server::start();
-    let user = server.user();
-    let socket = user.folder().join("control");
-    let control = format!("ControlPath={}", socket.display());
-    let master = [
-        "-o",
-        "ControlMaster=yes",
-        "-o",
-        &control,
-        "-o",
-        "ControlPersist=yes",
-        "-N",
-        "-f",
-    ];
-    assert!(server.ssh(&user, &master).status().unwrap().success());
+    let master = Master::start(&server);
     let runs: Vec<_> = (0..20)
         .map(|number| {
-            let mut ssh = server.ssh(&user, &["-o", &control]);
+            let mut ssh = master.ssh(&[]);
             ssh.arg(format!("head -c 200000 /dev/zero | wc -c; exit {number}"));
             ssh.stdout(Stdio::piped()).spawn().unwrap()
         })
@@ -176,14 +130,7 @@ fn many_programs_share_one_connection() {
             ("200000\n", i32::try_from(number).ok())
         );
     }
-    assert!(
-        server
-            .ssh(&user, &["-o", &control, "-O", "exit"])
-            .stderr(Stdio::null())
-            .status()
-            .unwrap()
-            .success()
-    );
+    master.end();
     server.event("session_closed", |_| true);
     let sessions = server
         .events_so_far()
@@ -196,50 +143,30 @@ fn many_programs_share_one_connection() {
 #[test]
 fn one_stalled_channel_does_not_stall_another() {
     let server = Server::start();
-    let user = server.user();
-    let control = format!("ControlPath={}", user.folder().join("control").display());
-    let master = [
-        "-o",
-        "ControlMaster=yes",
-        "-o",
-        &control,
-        "-o",
-        "ControlPersist=yes",
-        "-N",
-        "-f",
-    ];
-    assert!(server.ssh(&user, &master).status().unwrap().success());
+    let master = Master::start(&server);
     // One program never reads what its client sends without end; the output of another is never
     // read by its client.
     let endless = || std::fs::File::open("/dev/zero").unwrap();
-    let mut not_reading = server
-        .ssh(&user, &["-o", &control])
+    let mut not_reading = master
+        .ssh(&[])
         .arg("sleep 1000")
         .stdin(endless())
         .spawn()
         .unwrap();
-    let mut not_read = server
-        .ssh(&user, &["-o", &control])
+    let mut not_read = master
+        .ssh(&[])
         .arg("cat /dev/zero")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     for _ in 0..50 {
-        let run = output(
-            server
-                .ssh(&user, &["-o", &control])
-                .arg("head -c 100000 /dev/zero"),
-        );
+        let run = output(master.ssh(&[]).arg("head -c 100000 /dev/zero"));
         assert_eq!((run.stdout.len(), run.status.code()), (100_000, Some(0)));
     }
     for child in [&mut not_reading, &mut not_read] {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let _ = server
-        .ssh(&user, &["-o", &control, "-O", "exit"])
-        .stderr(Stdio::null())
-        .status();
 }
 
 #[test]

@@ -2,22 +2,36 @@
 //!
 //! Tests run as whoever runs them, root or not: that account is the login account, and `claw` is
 //! the login name.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
+
+mod commands;
+mod credentials;
+mod master;
+mod processes;
+mod stand_in;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use keys::certificate::{CertificateSpec, sign, to_openssh};
-use keys::generate::{KeyKind, generate};
-use keys::pomerium::pomerium_spec;
+use keys::certificate::CertificateSpec;
+use keys::generate::KeyKind;
 use serde_json::Value;
-use ssh_key::{LineEnding, PrivateKey};
+use ssh_key::PrivateKey;
 use tempfile::TempDir;
+
+pub(crate) use commands::{fed, finish, missing, output, text};
+pub(crate) use credentials::{User, write_private};
+use credentials::{lay_down_host_keys, new_ca};
+pub(crate) use master::Master;
+pub(crate) use processes::{
+    account, as_root, children, command_line, descriptors, is_alive, processes, signal,
+    status_field,
+};
+pub(crate) use stand_in::{authenticate, authenticate_with, run};
 
 /// The limit of every wait: long enough for a busy machine, short enough to fail.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -30,18 +44,6 @@ pub(crate) struct Server {
     pub(crate) ca: PrivateKey,
     events: Receiver<Value>,
     seen: Vec<Value>,
-}
-
-/// The account that the tests run as.
-pub(crate) fn account() -> String {
-    let output = Command::new("id").arg("-un").output().expect("id");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// Whether the tests run as the superuser.
-pub(crate) fn as_root() -> bool {
-    let output = Command::new("id").arg("-u").output().expect("id");
-    output.stdout.starts_with(b"0")
 }
 
 pub(crate) fn now() -> u64 {
@@ -61,6 +63,12 @@ pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) 
         assert!(Instant::now() < deadline, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 impl Server {
@@ -307,178 +315,4 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A CA that the server of this folder trusts.
-fn new_ca(folder: &TempDir) -> PrivateKey {
-    let ca = generate(KeyKind::Ed25519, "test CA").unwrap();
-    let public = ca.public_key().to_openssh().unwrap();
-    fs::write(folder.path().join("ca.pub"), format!("{public}\n")).unwrap();
-    ca
-}
-
-/// Host keys for a test server: made once for all of a run, since RSA takes its time.
-fn lay_down_host_keys(state: &Path) {
-    static ONCE: std::sync::OnceLock<Vec<(String, String)>> = std::sync::OnceLock::new();
-    let keys = ONCE.get_or_init(|| {
-        let kinds = [
-            ("ed25519", KeyKind::Ed25519),
-            ("ecdsa", KeyKind::EcdsaP256),
-            ("rsa", KeyKind::Rsa3072),
-        ];
-        kinds
-            .map(|(name, kind)| {
-                let key = generate(kind, "test").unwrap();
-                (
-                    format!("ssh_host_{name}_key"),
-                    key.to_openssh(LineEnding::LF).unwrap().to_string(),
-                )
-            })
-            .to_vec()
-    });
-    fs::create_dir(state).unwrap();
-    fs::set_permissions(state, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    for (name, text) in keys {
-        write_private(&state.join(name), text);
-        let public = PrivateKey::from_openssh(text)
-            .unwrap()
-            .public_key()
-            .to_openssh()
-            .unwrap();
-        fs::write(state.join(format!("{name}.pub")), format!("{public}\n")).unwrap();
-    }
-}
-
-pub(crate) fn write_private(path: &Path, text: &str) {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-}
-
-/// A user's key and certificate, in files as ssh wants them.
-pub(crate) struct User {
-    folder: TempDir,
-    pub(crate) private: PrivateKey,
-    pub(crate) certificate: Vec<u8>,
-}
-
-impl User {
-    pub(crate) fn new(
-        kind: KeyKind,
-        ca: &PrivateKey,
-        edit: impl FnOnce(&mut CertificateSpec),
-    ) -> Self {
-        let private = generate(kind, "test user").unwrap();
-        let mut spec = pomerium_spec("claw", now());
-        edit(&mut spec);
-        let certificate = sign(&spec, private.public_key(), ca).unwrap();
-        Self::with_certificate(private, certificate)
-    }
-
-    pub(crate) fn with_certificate(private: PrivateKey, certificate: Vec<u8>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        write_private(
-            &folder.path().join("key"),
-            &private.to_openssh(LineEnding::LF).unwrap(),
-        );
-        fs::write(
-            folder.path().join("key-cert.pub"),
-            to_openssh(&certificate, "test").unwrap(),
-        )
-        .unwrap();
-        Self {
-            folder,
-            private,
-            certificate,
-        }
-    }
-
-    pub(crate) fn key(&self) -> PathBuf {
-        self.folder.path().join("key")
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-}
-
-/// Runs a command to its end, within the limit.
-pub(crate) fn output(command: &mut Command) -> Output {
-    let child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    finish(child)
-}
-
-/// Waits for a child's end, within the limit; what it wrote.
-pub(crate) fn finish(child: Child) -> Output {
-    let pid = child.id();
-    let (send, done) = channel();
-    std::thread::spawn(move || send.send(child.wait_with_output()));
-    match done.recv_timeout(LIMIT) {
-        Ok(output) => output.unwrap(),
-        Err(_) => {
-            signal(pid, "KILL");
-            panic!("a command did not end: {:?}", done.recv());
-        }
-    }
-}
-
-pub(crate) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-pub(crate) fn signal(pid: u32, name: &str) {
-    let _ = Command::new("kill")
-        .args(["-s", name, &pid.to_string()])
-        .stderr(Stdio::null())
-        .status();
-}
-
-/// The children of a process.
-pub(crate) fn children(pid: u32) -> Vec<u32> {
-    processes()
-        .into_iter()
-        .filter(|&(_, parent)| parent == pid)
-        .map(|(pid, _)| pid)
-        .collect()
-}
-
-/// All processes with their parents.
-pub(crate) fn processes() -> Vec<(u32, u32)> {
-    let folders = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    let pids = folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid| Some((pid, status_field(pid, "PPid")?.parse().ok()?)))
-        .collect()
-}
-
-/// A field of /proc/PID/status.
-pub(crate) fn status_field(pid: u32, name: &str) -> Option<String> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let value = status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    Some(value.trim().to_owned())
-}
-
-pub(crate) fn command_line(pid: u32) -> String {
-    text(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).replace('\0', " ")
-}
-
-/// How many descriptors a process holds.
-pub(crate) fn descriptors(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
-}
-
-/// Whether a process is there and no zombie.
-pub(crate) fn is_alive(pid: u32) -> bool {
-    status_field(pid, "State").is_some_and(|state| !state.starts_with('Z'))
 }

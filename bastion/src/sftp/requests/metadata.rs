@@ -37,32 +37,7 @@ pub(super) fn statvfs(path: &Path) -> Result<Reply, Status> {
 pub(super) fn setstat(path: &Path, attributes: Attributes) -> Done {
     let mut changes = Changes::default();
     changes.make(attributes.size, |size| truncate(path, length(size)?));
-    changes.make(attributes.permissions, |mode| {
-        fchmodat(
-            AT_FDCWD,
-            path,
-            permissions(mode),
-            FchmodatFlags::FollowSymlink,
-        )
-    });
-    changes.make(attributes.times, |(atime, mtime)| {
-        utimensat(
-            AT_FDCWD,
-            path,
-            &time(atime),
-            &time(mtime),
-            UtimensatFlags::FollowSymlink,
-        )
-    });
-    changes.make(attributes.owner, |(uid, gid)| {
-        fchownat(
-            AT_FDCWD,
-            path,
-            Some(Uid::from_raw(uid)),
-            Some(Gid::from_raw(gid)),
-            AtFlags::empty(),
-        )
-    });
+    changes.make_by_path(path, attributes, Links::Followed);
     changes.outcome()
 }
 
@@ -73,34 +48,15 @@ pub(super) fn lsetstat(path: &Path, attributes: Attributes) -> Done {
         return Err(Errno::EINVAL.into());
     }
     let mut changes = Changes::default();
-    changes.make(attributes.permissions, |mode| {
-        fchmodat(
-            AT_FDCWD,
-            path,
-            permissions(mode),
-            FchmodatFlags::NoFollowSymlink,
-        )
-    });
-    changes.make(attributes.times, |(atime, mtime)| {
-        utimensat(
-            AT_FDCWD,
-            path,
-            &time(atime),
-            &time(mtime),
-            UtimensatFlags::NoFollowSymlink,
-        )
-    });
-    changes.make(attributes.owner, |(uid, gid)| {
-        let no_follow = AtFlags::AT_SYMLINK_NOFOLLOW;
-        fchownat(
-            AT_FDCWD,
-            path,
-            Some(Uid::from_raw(uid)),
-            Some(Gid::from_raw(gid)),
-            no_follow,
-        )
-    });
+    changes.make_by_path(path, attributes, Links::Themselves);
     changes.outcome()
+}
+
+/// Whether a change is of what a symbolic link points to, or of the link.
+#[derive(Clone, Copy)]
+enum Links {
+    Followed,
+    Themselves,
 }
 
 impl Server {
@@ -143,6 +99,32 @@ impl Changes {
         if let Some(Err(error)) = wanted.map(change) {
             self.failed = Some(error);
         }
+    }
+
+    /// All but the size.
+    fn make_by_path(&mut self, path: &Path, attributes: Attributes, links: Links) {
+        let (of_mode, of_times, of_owner) = match links {
+            Links::Followed => (
+                FchmodatFlags::FollowSymlink,
+                UtimensatFlags::FollowSymlink,
+                AtFlags::empty(),
+            ),
+            Links::Themselves => (
+                FchmodatFlags::NoFollowSymlink,
+                UtimensatFlags::NoFollowSymlink,
+                AtFlags::AT_SYMLINK_NOFOLLOW,
+            ),
+        };
+        self.make(attributes.permissions, |mode| {
+            fchmodat(AT_FDCWD, path, permissions(mode), of_mode)
+        });
+        self.make(attributes.times, |(atime, mtime)| {
+            utimensat(AT_FDCWD, path, &time(atime), &time(mtime), of_times)
+        });
+        self.make(attributes.owner, |(uid, gid)| {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            fchownat(AT_FDCWD, path, Some(uid), Some(gid), of_owner)
+        });
     }
 
     fn outcome(self) -> Done {

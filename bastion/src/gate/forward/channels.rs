@@ -12,12 +12,12 @@ use russh::{ChannelId, ChannelOpenFailure, ChannelWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::channels::RunTerms;
 use super::connector::{Accepted, Connector};
-use super::input_queue;
-use super::pump::{Descriptor, Input, Output};
-use super::stream::{Activity, Traffic};
-use super::{Gate, Terms};
+use super::listeners::Listeners;
+use crate::gate::channels::RunTerms;
+use crate::gate::pump::{Descriptor, Input, Output};
+use crate::gate::stream::{Activity, Traffic};
+use crate::gate::{Gate, Terms, input_queue};
 use crate::ipc::{
     ConnectionId, Destination, ForwardFailure, FromGate, ListenAddress, ListenerNumber,
     MAX_FORWARDS,
@@ -29,7 +29,7 @@ const LINGER: Duration = Duration::from_secs(30);
 /// The forwarded channels of one connection, and what is listened at for it. Shared with the
 /// tasks that carry them.
 #[derive(Clone)]
-pub(super) struct Forwards {
+pub(in crate::gate) struct ForwardedChannels {
     state: Arc<Mutex<State>>,
     room: Arc<Semaphore>,
     activity: Arc<Activity>,
@@ -37,16 +37,15 @@ pub(super) struct Forwards {
 
 #[derive(Default)]
 struct State {
-    open: HashMap<ChannelId, Forward>,
-    listeners: HashMap<ListenerNumber, ListenAddress>,
-    last_listener: ListenerNumber,
+    open: HashMap<ChannelId, ForwardedChannel>,
+    listeners: Listeners,
     tasks: JoinSet<()>,
     /// The connection is gone: nothing begins any more.
     ended: bool,
 }
 
 /// An open channel, as those see it who hear the client.
-struct Forward {
+struct ForwardedChannel {
     /// To the socket; gone when the client has said that there is no more.
     input: Option<input_queue::Sender>,
     /// To be told when the client has closed the channel.
@@ -64,7 +63,7 @@ struct Ends {
 
 /// What carrying a channel takes from its connection.
 #[derive(Clone)]
-pub(super) struct CarryTerms {
+pub(in crate::gate) struct CarryTerms {
     pub(super) run: RunTerms,
     pub(super) connector: Connector,
     pub(super) gate: Arc<Gate>,
@@ -72,8 +71,8 @@ pub(super) struct CarryTerms {
     pub(super) connection: ConnectionId,
 }
 
-impl Forwards {
-    pub(super) fn new(activity: &Arc<Activity>) -> Self {
+impl ForwardedChannels {
+    pub(in crate::gate) fn new(activity: &Arc<Activity>) -> Self {
         Self {
             state: Arc::default(),
             room: Arc::new(Semaphore::new(MAX_FORWARDS)),
@@ -82,12 +81,12 @@ impl Forwards {
     }
 
     /// How many channels are open.
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::gate) fn count(&self) -> usize {
         self.lock().open.len()
     }
 
     /// Connects for a channel that the client opens, and carries it.
-    pub(super) fn open_direct(
+    pub(in crate::gate) fn open_direct(
         &self,
         to: Destination,
         writer: ChannelWriteHalf<Msg>,
@@ -97,7 +96,7 @@ impl Forwards {
         let Ok(room) = self.room.clone().try_acquire_owned() else {
             return Err(reply);
         };
-        let forwards = self.clone();
+        let forwarded = self.clone();
         self.spawn(async move {
             let (id, kind) = (writer.id(), kind_of_direct(&to));
             let connected = terms.connector.connect(id.into(), to).await;
@@ -106,9 +105,9 @@ impl Forwards {
             match socket {
                 Ok(socket) => {
                     // Before the client knows of it: what it sends has to go somewhere.
-                    forwards.opened(id);
+                    forwarded.opened(id);
                     reply.accept().await;
-                    forwards.carry(socket, writer, kind, &terms, room).await;
+                    forwarded.carry(socket, writer, kind, &terms, room).await;
                 }
                 Err(failure) => reply.reject(refusal(&failure)).await,
             }
@@ -117,16 +116,20 @@ impl Forwards {
     }
 
     /// Opens a channel for everybody who connects to a listener, and carries it.
-    pub(super) fn serve_accepted(&self, mut accepted: mpsc::Receiver<Accepted>, terms: CarryTerms) {
-        let forwards = self.clone();
+    pub(in crate::gate) fn serve_accepted(
+        &self,
+        mut accepted: mpsc::Receiver<Accepted>,
+        terms: CarryTerms,
+    ) {
+        let forwarded = self.clone();
         self.spawn(async move {
             // While there is no room for more, nothing is taken, and the session accepts nothing.
             while let Some(one) = accepted.recv().await {
-                let Ok(room) = forwards.room.clone().acquire_owned().await else {
+                let Ok(room) = forwarded.room.clone().acquire_owned().await else {
                     return;
                 };
-                let (terms, this) = (terms.clone(), forwards.clone());
-                forwards.spawn(async move { this.open_forwarded(one, terms, room).await });
+                let (terms, this) = (terms.clone(), forwarded.clone());
+                forwarded.spawn(async move { this.open_forwarded(one, terms, room).await });
             }
         });
     }
@@ -137,7 +140,7 @@ impl Forwards {
         terms: CarryTerms,
         room: OwnedSemaphorePermit,
     ) {
-        let listener = self.lock().listeners.get(&accepted.listener).cloned();
+        let listener = self.lock().listeners.get(accepted.listener).cloned();
         let opened = match (listener, Descriptor::to_exchange(accepted.socket)) {
             (Some(listener), Ok(socket)) => {
                 let who = (accepted.port, accepted.originator);
@@ -156,16 +159,16 @@ impl Forwards {
     }
 
     /// A channel is open: what the client sends is kept until a task takes it.
-    pub(super) fn opened(&self, id: ChannelId) {
+    pub(in crate::gate) fn opened(&self, id: ChannelId) {
         let mut state = self.lock();
         if !state.ended {
-            let new = || Forward::new(Traffic::of_channel(&self.activity));
+            let new = || ForwardedChannel::new(Traffic::of_channel(&self.activity));
             state.open.entry(id).or_insert_with(new);
         }
     }
 
     /// Bytes from the client. What nobody wants is dropped.
-    pub(super) fn input(&self, id: ChannelId, data: Bytes) {
+    pub(in crate::gate) fn input(&self, id: ChannelId, data: Bytes) {
         // No data takes nothing off the window, and so must not be queued.
         if data.is_empty() {
             return;
@@ -174,21 +177,21 @@ impl Forwards {
             .lock()
             .open
             .get(&id)
-            .and_then(|forward| forward.input.as_ref())
+            .and_then(|channel| channel.input.as_ref())
         {
             input.send(data);
         }
     }
 
     /// The client has no more to send.
-    pub(super) fn input_ends(&self, id: ChannelId) {
+    pub(in crate::gate) fn input_ends(&self, id: ChannelId) {
         if let Some(forward) = self.lock().open.get_mut(&id) {
             forward.input = None;
         }
     }
 
     /// The client has closed a channel; russh has answered already.
-    pub(super) fn closed(&self, id: ChannelId) {
+    pub(in crate::gate) fn closed(&self, id: ChannelId) {
         let mut state = self.lock();
         let Some(forward) = state.open.get_mut(&id) else {
             return;
@@ -206,46 +209,27 @@ impl Forwards {
     }
 
     /// A number for something to listen at, unless it is listened at already.
-    pub(super) fn add_listener(&self, at: ListenAddress) -> Option<ListenerNumber> {
-        let mut state = self.lock();
-        if state.listeners.values().any(|other| *other == at) {
-            return None;
-        }
-        state.last_listener += 1;
-        let number = state.last_listener;
-        state.listeners.insert(number, at);
-        Some(number)
+    pub(in crate::gate) fn add_listener(&self, at: ListenAddress) -> Option<ListenerNumber> {
+        self.lock().listeners.add(at)
     }
 
-    /// Port 0 turned out to be this one, by which the client will call it from now on.
-    pub(super) fn set_port(&self, number: ListenerNumber, allocated: u16) {
-        if let Some(ListenAddress::Tcp { port, .. }) = self.lock().listeners.get_mut(&number) {
-            *port = allocated.into();
-        }
+    /// Port 0 turned out to be this one.
+    pub(in crate::gate) fn set_port(&self, number: ListenerNumber, allocated: u16) {
+        self.lock().listeners.set_port(number, allocated);
     }
 
     /// Forgets a listener.
-    pub(super) fn remove_listener(&self, at: &ListenAddress) -> Option<ListenerNumber> {
-        let mut state = self.lock();
-        let number = state
-            .listeners
-            .iter()
-            .find(|(_, other)| *other == at)
-            .map(|(&number, _)| number)?;
-        state.listeners.remove(&number);
-        Some(number)
+    pub(in crate::gate) fn remove_listener(&self, at: &ListenAddress) -> Option<ListenerNumber> {
+        self.lock().listeners.remove(at)
     }
 
     /// Whether the agent is listened for.
-    pub(super) fn has_agent(&self) -> bool {
-        self.lock()
-            .listeners
-            .values()
-            .any(|at| *at == ListenAddress::Agent)
+    pub(in crate::gate) fn has_agent(&self) -> bool {
+        self.lock().listeners.has(&ListenAddress::Agent)
     }
 
     /// The connection is gone, and all that is forwarded with it; returns what was open.
-    pub(super) fn end(&self) -> Vec<(ChannelId, Arc<Traffic>)> {
+    pub(in crate::gate) fn end(&self) -> Vec<(ChannelId, Arc<Traffic>)> {
         let mut state = self.lock();
         state.ended = true;
         state.tasks.abort_all();
@@ -322,7 +306,7 @@ impl Forwards {
     }
 }
 
-impl Forward {
+impl ForwardedChannel {
     fn new(traffic: Arc<Traffic>) -> Self {
         let (input, queue) = input_queue::new();
         let (tell_closed, closed) = oneshot::channel();

@@ -1,16 +1,15 @@
 //! An `ssh` that stays connected, and takes further orders at a socket (ControlMaster).
 
 use std::fs::{self, File};
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::{Server, User, output, signal, text, wait_for};
+use super::{Server, User, output, signal, text, wait_for};
 
 /// A connection without a program, to forward by. Sockets of its own are in its folder.
-pub struct Master {
+pub(crate) struct Master {
     child: Child,
     control: PathBuf,
     folder: TempDir,
@@ -18,11 +17,11 @@ pub struct Master {
 }
 
 impl Master {
-    pub fn start(server: &Server) -> Self {
+    pub(crate) fn start(server: &Server) -> Self {
         Self::start_as(server, &server.user(), &[])
     }
 
-    pub fn start_as(server: &Server, user: &User, arguments: &[&str]) -> Self {
+    pub(crate) fn start_as(server: &Server, user: &User, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let control = folder.path().join("control");
         let before = server.sessions();
@@ -53,16 +52,16 @@ impl Master {
     }
 
     /// The process that does what this connection asks for.
-    pub fn session(&self) -> u32 {
+    pub(crate) fn session(&self) -> u32 {
         self.session
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// `ssh` by way of this connection.
-    pub fn ssh(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn ssh(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("ssh");
         command.args(["-F", "none", "-S"]).arg(&self.control);
         command.args(arguments).arg("there").stdin(Stdio::null());
@@ -70,17 +69,17 @@ impl Master {
     }
 
     /// Runs a command in a session of its own.
-    pub fn run(&self, command: &str) -> Output {
+    pub(crate) fn run(&self, command: &str) -> Output {
         output(self.ssh(&[]).arg(command))
     }
 
     /// As `ssh -O`: "forward" or "cancel", and what.
-    pub fn order(&self, order: &str, what: [&str; 2]) -> Output {
+    pub(crate) fn order(&self, order: &str, what: [&str; 2]) -> Output {
         output(&mut self.ssh(&["-O", order, what[0], what[1]]))
     }
 
     /// Forwards a Unix socket of the client's to `destination`, host:port or a path.
-    pub fn forward_local(&self, name: &str, destination: &str) -> PathBuf {
+    pub(crate) fn forward_local(&self, name: &str, destination: &str) -> PathBuf {
         let socket = self.path(name);
         let what = format!("{}:{destination}", socket.display());
         let done = self.order("forward", ["-L", &what]);
@@ -89,7 +88,7 @@ impl Master {
     }
 
     /// Lets the server listen, for a service of the client's; returns the port.
-    pub fn forward_remote(&self, listen: &str, destination: &str) -> u16 {
+    pub(crate) fn forward_remote(&self, listen: &str, destination: &str) -> u16 {
         let done = self.order("forward", ["-R", &format!("{listen}:{destination}")]);
         assert!(done.status.success(), "{}", text(&done.stderr));
         // ssh says the port if it was for the server to choose.
@@ -100,7 +99,7 @@ impl Master {
     }
 
     /// Ends the connection without a word, and waits until it is over.
-    pub fn cut(mut self, server: &Server) {
+    pub(crate) fn cut(mut self, server: &Server) {
         signal(self.child.id(), "KILL");
         self.child.wait().unwrap();
         wait_for("the session's end", || {
@@ -109,7 +108,7 @@ impl Master {
     }
 
     /// Ends the connection; what ssh wrote at its standard error.
-    pub fn end(mut self) -> String {
+    pub(crate) fn end(mut self) -> String {
         signal(self.child.id(), "TERM");
         wait_for("the end of ssh", || self.child.try_wait().unwrap());
         fs::read_to_string(self.path("stderr")).unwrap()
@@ -121,15 +120,4 @@ impl Drop for Master {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-/// What a path is to ssh.
-pub fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

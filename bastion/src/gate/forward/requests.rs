@@ -7,16 +7,17 @@
 use russh::Channel as RusshChannel;
 use russh::server::{ChannelOpenHandle, Handle, Msg};
 
+use super::channels::{CarryTerms, refusal};
 use super::connector::Connector;
-use super::forwards::{CarryTerms, refusal};
-use super::handler::{ConnectionHandler, State};
+use crate::gate::handler::ConnectionHandler;
 use crate::ipc::{Destination, ForwardFailure, ListenAddress};
+use crate::policy::Permissions;
 
 /// The longest host or path that is passed on, in bytes: that of a path (PATH_MAX).
 const MAX_ADDRESS: usize = 4096;
 
 impl ConnectionHandler {
-    pub(super) fn carry_terms(&self, handle: Handle, connector: Connector) -> CarryTerms {
+    pub(in crate::gate) fn carry_terms(&self, handle: Handle, connector: Connector) -> CarryTerms {
         let (run, gate) = (self.run_terms(handle), self.gate.clone());
         CarryTerms {
             run,
@@ -28,7 +29,7 @@ impl ConnectionHandler {
     }
 
     /// direct-tcpip and direct-streamlocal@openssh.com: connects, and then answers.
-    pub(super) async fn open_direct(
+    pub(in crate::gate) async fn open_direct(
         &mut self,
         channel: RusshChannel<Msg>,
         to: Destination,
@@ -41,14 +42,18 @@ impl ConnectionHandler {
         };
         let terms = self.carry_terms(handle, connector);
         let (_, writer) = channel.split();
-        if let Err(reply) = self.forwards.open_direct(to, writer, reply, terms) {
+        if let Err(reply) = self.forwarded.open_direct(to, writer, reply, terms) {
             let failure = ForwardFailure::Shortage("too many connections are forwarded".into());
             reply.reject(refusal(&failure)).await;
         }
     }
 
     /// tcpip-forward and streamlocal-forward@openssh.com. Returns the port.
-    pub(super) async fn listen(&mut self, at: ListenAddress, handle: Handle) -> Option<u16> {
+    pub(in crate::gate) async fn listen(
+        &mut self,
+        at: ListenAddress,
+        handle: Handle,
+    ) -> Option<u16> {
         let length = match &at {
             ListenAddress::Tcp { host: text, .. } | ListenAddress::Unix { path: text } => {
                 text.len()
@@ -60,9 +65,9 @@ impl ConnectionHandler {
     }
 
     /// auth-agent-req@openssh.com: one socket for the connection, whichever channel asks.
-    pub(super) async fn listen_for_agent(&mut self, handle: Handle) -> bool {
-        let permitted = matches!(&self.state, State::LoggedIn { permissions, .. } if permissions.agent_forwarding());
-        if !permitted || self.forwards.has_agent() {
+    pub(in crate::gate) async fn listen_for_agent(&mut self, handle: Handle) -> bool {
+        let permitted = self.permits(Permissions::agent_forwarding);
+        if !permitted || self.forwarded.has_agent() {
             return permitted;
         }
         if self.open_session(handle).await.is_err() {
@@ -77,14 +82,14 @@ impl ConnectionHandler {
     }
 
     async fn listen_by(&self, connector: &Connector, at: ListenAddress) -> Option<u16> {
-        let number = self.forwards.add_listener(at.clone())?;
+        let number = self.forwarded.add_listener(at.clone())?;
         match connector.listen(number, at.clone()).await {
             Ok(port) => {
-                self.forwards.set_port(number, port);
+                self.forwarded.set_port(number, port);
                 Some(port)
             }
             Err(_) => {
-                self.forwards.remove_listener(&at);
+                self.forwarded.remove_listener(&at);
                 None
             }
         }
@@ -92,8 +97,8 @@ impl ConnectionHandler {
 
     /// cancel-tcpip-forward and cancel-streamlocal-forward@openssh.com. Connections that were
     /// accepted before go on.
-    pub(super) async fn cancel_listen(&mut self, at: &ListenAddress) -> bool {
-        let (Some(session), Some(number)) = (self.session(), self.forwards.remove_listener(at))
+    pub(in crate::gate) async fn cancel_listen(&mut self, at: &ListenAddress) -> bool {
+        let (Some(session), Some(number)) = (self.session(), self.forwarded.remove_listener(at))
         else {
             return false;
         };
@@ -106,8 +111,7 @@ impl ConnectionHandler {
         length: usize,
         handle: Handle,
     ) -> Result<Connector, ForwardFailure> {
-        let permitted = matches!(&self.state, State::LoggedIn { permissions, .. } if permissions.port_forwarding());
-        if !permitted {
+        if !self.permits(Permissions::port_forwarding) {
             let why = "neither certificate nor configuration permit forwarding";
             return Err(ForwardFailure::Prohibited(why.into()));
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::link::AsyncLink;
+use crate::gate::link::AsyncLink;
 use crate::ipc::{
     ChannelNumber, Destination, ForwardAnswer, ForwardFailure, ForwardOrder, FromSession,
     ListenAddress, ListenerNumber, MAX_UNTAKEN, ToSession,
@@ -20,16 +20,16 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 const LISTEN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Somebody who has connected to a listener.
-pub(super) struct Accepted {
-    pub(super) listener: ListenerNumber,
-    pub(super) port: u16,
-    pub(super) socket: OwnedFd,
-    pub(super) originator: Option<SocketAddr>,
+pub(in crate::gate) struct Accepted {
+    pub(in crate::gate) listener: ListenerNumber,
+    pub(in crate::gate) port: u16,
+    pub(in crate::gate) socket: OwnedFd,
+    pub(in crate::gate) originator: Option<SocketAddr>,
 }
 
 /// Asks the session to connect and to listen. It does not keep the session's link open.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(in crate::gate) struct Connector {
     link: Weak<AsyncLink<ToSession, FromSession>>,
     waiting: Arc<Mutex<Waiting>>,
     accepted: mpsc::Sender<Accepted>,
@@ -44,7 +44,7 @@ struct Waiting {
 
 impl Connector {
     /// With the accepted connections, as they come.
-    pub(super) fn new(
+    pub(in crate::gate) fn new(
         link: &Arc<AsyncLink<ToSession, FromSession>>,
     ) -> (Self, mpsc::Receiver<Accepted>) {
         let (accepted, incoming) = mpsc::channel(MAX_UNTAKEN);
@@ -59,7 +59,7 @@ impl Connector {
     }
 
     /// Connects, for a channel.
-    pub(super) async fn connect(
+    pub(in crate::gate) async fn connect(
         &self,
         channel: ChannelNumber,
         to: Destination,
@@ -73,7 +73,7 @@ impl Connector {
     }
 
     /// Listens; returns the port.
-    pub(super) async fn listen(
+    pub(in crate::gate) async fn listen(
         &self,
         listener: ListenerNumber,
         at: ListenAddress,
@@ -83,20 +83,23 @@ impl Connector {
     }
 
     /// Listens no more.
-    pub(super) async fn cancel(&self, listener: ListenerNumber) -> Result<(), ForwardFailure> {
+    pub(in crate::gate) async fn cancel(
+        &self,
+        listener: ListenerNumber,
+    ) -> Result<(), ForwardFailure> {
         self.ask_listener(listener, ForwardOrder::CancelListen { listener })
             .await
             .map(drop)
     }
 
     /// An accepted connection has been dealt with.
-    pub(super) async fn taken(&self) {
+    pub(in crate::gate) async fn taken(&self) {
         // A session that is gone accepts no more anyway.
         let _gone = tokio::time::timeout(LISTEN_PATIENCE, self.send(ForwardOrder::Taken)).await;
     }
 
     /// Passes on what the session answers.
-    pub(super) fn hear(&self, answer: ForwardAnswer, descriptors: Vec<OwnedFd>) {
+    pub(in crate::gate) fn hear(&self, answer: ForwardAnswer, descriptors: Vec<OwnedFd>) {
         let mut descriptors = descriptors.into_iter();
         let mut waiting = self.lock();
         // Who has stopped waiting drops the answer, and with it the socket.

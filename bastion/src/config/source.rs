@@ -1,0 +1,116 @@
+//! Where the configuration comes from: a file, and the command line, which wins over it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::{Config, ConfigError, LogFormat};
+use crate::sys::files;
+
+/// Read when `--config` is not given, if it is there.
+pub const DEFAULT_FILE: &str = "/etc/bastion/bastion.toml";
+
+/// The largest file that is read, in bytes.
+pub const MAX_LENGTH: u64 = 32 * 1024;
+
+/// Where the configuration comes from, each time that it is read.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// Must be there if it is named; if not, the default one is read if it is there.
+    pub file: Option<PathBuf>,
+    /// What wins over it.
+    pub overrides: Overrides,
+}
+
+impl Source {
+    /// The file, whether it is there or not.
+    pub fn path(&self) -> &Path {
+        self.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE))
+    }
+
+    /// The configuration as it is now.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(self.file.as_deref(), self.overrides.clone())
+    }
+
+    /// The configuration that the file asks for, by its content.
+    pub fn load_from(&self, content: &[u8]) -> Result<Config, ConfigError> {
+        let config = Config::from_content(self.path(), content)?;
+        config.overridden_by(self.overrides.clone())
+    }
+}
+
+/// What the command line says; it wins over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--listen`
+    pub listen: Vec<SocketAddr>,
+    /// `--trusted-user-ca-keys`
+    pub trusted_user_ca_keys: Option<PathBuf>,
+    /// `--state-dir`
+    pub state_dir: Option<PathBuf>,
+    /// `--login`
+    pub logins: Vec<(String, String)>,
+    /// `--log-format`
+    pub log_format: Option<LogFormat>,
+}
+
+impl Config {
+    /// The configuration of a file and a command line: `file` must be there if it is named; if
+    /// not, the default one is read if it is there.
+    pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
+        let config = match (file, Path::new(DEFAULT_FILE)) {
+            (Some(file), _) => Self::read(file)?,
+            (None, file) if file.exists() => Self::read(file)?,
+            (None, _) => Self::default(),
+        };
+        config.overridden_by(overrides)
+    }
+
+    fn overridden_by(mut self, overrides: Overrides) -> Result<Self, ConfigError> {
+        self.apply(overrides);
+        self.check()?;
+        Ok(self)
+    }
+
+    fn read(file: &Path) -> Result<Self, ConfigError> {
+        Self::from_content(file, &files::read_relied_on(file, MAX_LENGTH)?)
+    }
+
+    fn from_content(file: &Path, content: &[u8]) -> Result<Self, ConfigError> {
+        let text = std::str::from_utf8(content).map_err(|_| ConfigError::NotUtf8(file.into()))?;
+        Self::parse(text).map_err(|source| ConfigError::Malformed {
+            file: file.into(),
+            source: Box::new(source),
+        })
+    }
+
+    /// The configuration that a file's text asks for.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    fn apply(&mut self, overrides: Overrides) {
+        let Overrides {
+            listen,
+            trusted_user_ca_keys,
+            state_dir,
+            logins,
+            log_format,
+        } = overrides;
+        if !listen.is_empty() {
+            self.listen = listen;
+        }
+        if !logins.is_empty() {
+            self.logins = logins.into_iter().collect();
+        }
+        if let Some(file) = trusted_user_ca_keys {
+            self.trusted_user_ca_keys = file;
+        }
+        if let Some(folder) = state_dir {
+            self.state_dir = folder;
+        }
+        if let Some(format) = log_format {
+            self.log_format = format;
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What a file may say, what it means, and how it is told what is wrong.
+
+use super::*;
+
+#[test]
+fn an_empty_file_is_the_default() {
+    assert_eq!(
+        format!("{:?}", Config::parse("").unwrap()),
+        format!("{:?}", Config::default())
+    );
+}
+
+#[test]
+fn an_unknown_key_is_named() {
+    let error = Config::parse("listen_address = \"0.0.0.0:22\"")
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("unknown field `listen_address`"), "{error}");
+}
+
+#[test]
+fn max_startups_is_a_number_or_three() {
+    let parse = |value: &str| Config::parse(&format!("max_startups = {value}"));
+    assert_eq!(parse("7").unwrap().max_startups, MaxStartups::all_at(7));
+    assert_eq!(
+        parse("\"10:30:60\"").unwrap().max_startups,
+        "10:30:60".parse().unwrap()
+    );
+    for wrong in ["0", "\"10:30\"", "true"] {
+        assert!(parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn times_are_written_as_people_write_them() {
+    assert_eq!(
+        Config::parse("login_grace_time = \"2m\"")
+            .unwrap()
+            .login_grace_time
+            .as_secs(),
+        120
+    );
+    let error = Config::parse("login_grace_time = \"soon\"")
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("\"soon\" is not a time"), "{error}");
+}
+
+#[test]
+fn a_subsystem_is_a_name_and_a_command() {
+    let config =
+        Config::parse("subsystem = { sftp = \"/usr/lib/openssh/sftp-server -R\" }").unwrap();
+    assert_eq!(config.subsystem["sftp"], "/usr/lib/openssh/sftp-server -R");
+    assert!(config.check().is_ok());
+    assert_eq!(Config::default().subsystem["sftp"], "internal-sftp");
+}
+
+#[test]
+fn forwarding_is_configured_in_the_words_of_sshd_config() {
+    let text = "permit_open = [\"localhost:18789\"]\ngateway_ports = \"clientspecified\"\nstream_local_bind_mask = \"0111\"";
+    let config = Config::parse(text).unwrap();
+    assert_eq!(config.stream_local_bind_mask, 0o111);
+    assert_eq!(config.gateway_ports, GatewayPorts::ClientSpecified);
+    let error = Config::parse("deny_open = [\"169.254.169.254\"]")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("deny_open") && error.contains("write host:port"),
+        "{error}"
+    );
+    let error = Config::parse("stream_local_bind_mask = \"0999\"")
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("\"0999\" is not a umask"), "{error}");
+}
+
+#[test]
+fn the_command_line_wins() {
+    let overrides = Overrides {
+        logins: vec![("a".into(), "b".into())],
+        ..Overrides::default()
+    };
+    let config = Config::load(None, overrides).unwrap();
+    assert_eq!(config.logins, BTreeMap::from([("a".into(), "b".into())]));
+}
+
+#[test]
+fn nonsense_is_refused_with_a_remedy() {
+    let mut config = Config {
+        logins: BTreeMap::new(),
+        ..Config::default()
+    };
+    assert!(config.check().unwrap_err().to_string().contains("name one"));
+    for command in ["", " ", "internal-sftp -P vanish", "a\0b"] {
+        let subsystem = BTreeMap::from([("sftp".into(), command.into())]);
+        config = Config {
+            subsystem,
+            ..Config::default()
+        };
+        assert!(
+            config
+                .check()
+                .unwrap_err()
+                .to_string()
+                .starts_with("subsystem = "),
+            "{command}"
+        );
+    }
+    config = Config {
+        max_sessions: 0,
+        ..Config::default()
+    };
+    assert!(
+        config
+            .check()
+            .unwrap_err()
+            .to_string()
+            .contains("max_sessions = 0")
+    );
+}
+
+/// What the README's table says of each key: its name and its default.
+fn table() -> Vec<(&'static str, &'static str)> {
+    let keys = include_str!("../../README.md").split("## Events").next();
+    keys.unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|row| {
+            let (key, rest) = row.split_once("` | ").unwrap();
+            (key, rest.split(" | ").next().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn every_key_is_once_in_the_readme() {
+    let error = Config::parse("no_such_key = 0").unwrap_err().to_string();
+    let (_, listed) = error.split_once("expected one of ").unwrap();
+    let mut known: Vec<_> = listed.split('`').skip(1).step_by(2).collect();
+    let mut written: Vec<_> = table().into_iter().map(|(key, _)| key).collect();
+    known.sort_unstable();
+    written.sort_unstable();
+    assert!(known.len() > 40, "{error}");
+    assert_eq!(written, known);
+}
+
+#[test]
+fn the_defaults_in_the_readme_are_those_there_are() {
+    let readme = include_str!("../../README.md");
+    let (_, block) = readme.split_once("```toml\n").unwrap();
+    let mut text = block.split("```").next().unwrap().to_owned();
+    let default = Config::default();
+    for (key, value) in table() {
+        match value {
+            "none" | "below" => {}
+            _ => text += &format!("{key} = {}\n", value.trim_matches('`')),
+        }
+    }
+    let written = Config::parse(&text).unwrap();
+    assert_eq!(format!("{written:?}"), format!("{default:?}"), "{text}");
+}
+
+#[test]
+fn the_examples_can_be_used() {
+    let readme = include_str!("../../../README.md");
+    let (_, block) = readme.split_once("```toml\n").unwrap();
+    let example = include_str!("../../../image/bastion.toml");
+    for text in [block.split("```").next().unwrap(), example] {
+        Config::parse(text).unwrap().check().unwrap();
+    }
+}

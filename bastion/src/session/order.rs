@@ -1,0 +1,187 @@
+//! What a client's request for a program comes to, by configuration and certificate.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use crate::ipc::{Program, SessionSetup};
+use crate::sftp;
+use crate::sys::spawn;
+
+/// What is to be executed: the login shell, for itself or for a command, or our own SFTP server.
+pub(super) struct Order {
+    pub(super) file: PathBuf,
+    pub(super) arguments: Vec<OsString>,
+    pub(super) original_command: Option<OsString>,
+}
+
+impl Order {
+    pub(super) fn new(setup: &SessionSetup, program: Program) -> Result<Self, String> {
+        if let Some(forced) = &setup.force_command {
+            let original = match program {
+                Program::Shell => None,
+                Program::Exec(asked) => Some(OsString::from_vec(asked)),
+                Program::Subsystem(name) => Some(name.into()),
+            };
+            let order = Self::configured(setup, forced)?;
+            return Ok(Self {
+                original_command: original,
+                ..order
+            });
+        }
+        match program {
+            Program::Exec(asked) => Self::command(setup, asked),
+            Program::Subsystem(name) => {
+                let command = setup.subsystem.get(&name);
+                let command = command
+                    .ok_or_else(|| format!("there is no subsystem '{}'", name.escape_default()))?;
+                Self::configured(setup, command)
+            }
+            Program::Shell => {
+                // A dash before its name makes it a login shell.
+                let mut zeroth = OsString::from("-");
+                zeroth.push(shell_name(setup));
+                Ok(Self::shell(setup, vec![zeroth]))
+            }
+        }
+    }
+
+    /// A command of the configuration or of a certificate, where `internal-sftp` is a word of its
+    /// own (sshd_config(5)).
+    fn configured(setup: &SessionSetup, command: &str) -> Result<Self, String> {
+        let Some(words) = sftp::internal_sftp(command) else {
+            return Self::command(setup, command.as_bytes().to_owned());
+        };
+        // Options that it does not know are for itself to refuse, where the user sees why.
+        let arguments = ["bastion", "sftp-server"]
+            .into_iter()
+            .chain(words)
+            .map(OsString::from)
+            .collect();
+        Ok(Self {
+            file: spawn::OURSELVES.into(),
+            arguments,
+            original_command: None,
+        })
+    }
+
+    fn command(setup: &SessionSetup, command: Vec<u8>) -> Result<Self, String> {
+        if command.contains(&0) {
+            return Err("a command cannot contain a NUL byte".to_owned());
+        }
+        let arguments = vec![
+            shell_name(setup).to_owned(),
+            "-c".into(),
+            OsString::from_vec(command),
+        ];
+        Ok(Self::shell(setup, arguments))
+    }
+
+    fn shell(setup: &SessionSetup, arguments: Vec<OsString>) -> Self {
+        Self {
+            file: setup.account.shell.clone(),
+            arguments,
+            original_command: None,
+        }
+    }
+}
+
+fn shell_name(setup: &SessionSetup) -> &OsStr {
+    setup.account.shell.file_name().unwrap_or(OsStr::new("sh"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::ipc::{ConnectionId, SessionTerms};
+    use crate::policy::forwarding::ForwardingRules;
+    use crate::sys::account::Account;
+
+    fn setup(force_command: Option<&str>) -> SessionSetup {
+        let account = Account {
+            name: "claw".into(),
+            uid: 1000,
+            gid: 1000,
+            groups: vec![1000],
+            home: "/home/claw".into(),
+            shell: "/bin/bash".into(),
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], 22));
+        let subsystem = [
+            ("sftp", "internal-sftp -u 027"),
+            ("netconf", "/usr/bin/netconf --fast"),
+        ];
+        SessionSetup {
+            account,
+            become_account: false,
+            connection: ConnectionId(1),
+            peer: address,
+            local: address,
+            terms: SessionTerms {
+                pty: true,
+                port_forwarding: true,
+                agent_forwarding: true,
+            },
+            force_command: force_command.map(str::to_owned),
+            subsystem: BTreeMap::from(
+                subsystem.map(|(name, command)| (name.into(), command.into())),
+            ),
+            accept_env: Vec::new(),
+            environment: Vec::new(),
+            terminal_group: None,
+            no_new_privileges: false,
+            permit_network: true,
+            print_motd: true,
+            program_limits: spawn::ProgramLimits {
+                descriptors: 1024,
+                processes: None,
+            },
+            forwarding: ForwardingRules::default(),
+        }
+    }
+
+    fn order(
+        force_command: Option<&str>,
+        program: Program,
+    ) -> (String, Vec<OsString>, Option<OsString>) {
+        let order = Order::new(&setup(force_command), program).unwrap();
+        (
+            order.file.display().to_string(),
+            order.arguments,
+            order.original_command,
+        )
+    }
+
+    #[test]
+    fn a_subsystem_is_its_command() {
+        let subsystem = |name: &str| Program::Subsystem(name.to_owned());
+        let (file, arguments, _) = order(None, subsystem("sftp"));
+        assert_eq!(file, spawn::OURSELVES);
+        assert_eq!(arguments, ["bastion", "sftp-server", "-u", "027"]);
+        let (file, arguments, _) = order(None, subsystem("netconf"));
+        assert_eq!(file, "/bin/bash");
+        assert_eq!(arguments, ["bash", "-c", "/usr/bin/netconf --fast"]);
+        let refused = Order::new(&setup(None), subsystem("n\0pe")).err().unwrap();
+        assert_eq!(refused, "there is no subsystem 'n\\u{0}pe'");
+    }
+
+    #[test]
+    fn a_forced_command_takes_the_place_of_everything() {
+        for (program, original) in [
+            (Program::Shell, None),
+            (Program::Exec(b"id".into()), Some("id")),
+            (Program::Subsystem("sftp".into()), Some("sftp")),
+        ] {
+            let (file, arguments, asked) = order(Some("internal-sftp -R"), program.clone());
+            assert_eq!(file, spawn::OURSELVES);
+            assert_eq!(arguments, ["bastion", "sftp-server", "-R"]);
+            assert_eq!(asked, original.map(OsString::from));
+            let (_, arguments, asked) = order(Some("/bin/date"), program);
+            assert_eq!(arguments, ["bash", "-c", "/bin/date"]);
+            assert_eq!(asked, original.map(OsString::from));
+        }
+    }
+}
