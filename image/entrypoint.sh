@@ -70,9 +70,10 @@ serve() {
     while [[ -n $gateway$mending ]]; do
         ended='' status=0
         # shellcheck disable=SC2086 # those that do not run are not there
-        wait -n -p ended $gateway $mending $bastion $timer || status=$?
-        case ${ended:-} in
-            '') ;; # a signal: `stop` has run, and `wait` has unset it
+        wait -n -p ended $gateway $mending $bastion $timer 2>/dev/null || status=$?
+        [[ -n ${ended:-} ]] || ended_unseen
+        case $ended in
+            '') ;; # a signal, and nothing has ended yet
             "$gateway") gateway_ended "$status" && of_gateway=$status ;;
             "$mending") mending='' ;;
             "$bastion") bastion_ended "$status" ;;
@@ -80,6 +81,19 @@ serve() {
         esac
     done
     finish "$of_gateway"
+}
+
+# A signal has cut `wait` short: `stop` has run. What ends meanwhile, `wait -n` never names; asked
+# for by its number, it is still known.
+ended_unseen() {
+    for ended in $gateway $mending $bastion $timer; do
+        kill -0 "$ended" 2>/dev/null || {
+            status=0
+            wait "$ended" 2>/dev/null || status=$?
+            return 0
+        }
+    done
+    ended=''
 }
 
 start_gateway() {
@@ -161,7 +175,7 @@ prepare() {
     owned root 0700 "$DATA/bastion"
     owned root 0700 "$keys/server"
     owned claw 0700 "$keys/client"
-    chown root:root "$DATA/pomerium-ssh" "$keys" "$keys/ca"
+    chown -h root:root "$DATA/pomerium-ssh" "$ca" "$keys" "$keys/ca" "$keys/ca/sandbox_ca_key.pub"
     chmod 0755 "$DATA/pomerium-ssh" "$keys" "$keys/ca"
     # Public keys, which root without privileges has to read as anybody may.
     chmod 0644 "$ca" "$keys/ca/sandbox_ca_key.pub"

@@ -10,6 +10,7 @@
 #
 #   FIGURES=1        measure too, beside the same image with openssh-server: some minutes more
 #   PREBUILT=DIR     take bastion, bastion-keygen and pomerium-stand-in from there
+#   FROM_SOURCE=1    have the Dockerfile build them, as it does for users: some minutes more
 #   CACHE=DIR        keep downloads there [target/image-test]
 #   BUILD_NETWORK=host  where the bridge of the engine at hand leads nowhere
 #   KEEP=1           keep the images too, for the next run
@@ -33,6 +34,7 @@ cd "$ROOT"
 OPENCLAW_VERSION=${OPENCLAW_VERSION:-$(sed -n 's/^ARG OPENCLAW_VERSION=//p' image/Dockerfile)}
 CACHE=$(realpath -m "${CACHE:-target/image-test}")
 FIGURES=${FIGURES:-}
+FROM_SOURCE=${FROM_SOURCE:-}
 WORK=
 FAILED=()
 

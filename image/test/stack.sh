@@ -6,58 +6,77 @@ PROJECT=bastion-test-$$
 # The C library of the images (Debian 12): programs that were built with a newer one do not run there.
 IMAGE_LIBC=2.36
 
+# Where the images' programs come from: built here, or by the Dockerfile.
 programs() {
-    BIN=${PREBUILT:-}
+    local program libc
+    mkdir -p "$WORK/project"
+    cp -r compose.yaml image .env.example "$WORK/project/"
+    libc=$(getconf GNU_LIBC_VERSION | cut -d ' ' -f 2)
+    FROM=prebuilt CONTEXT=$WORK/context BIN=${PREBUILT:-}
+    if [[ $(printf '%s\n' "$libc" "$IMAGE_LIBC" | sort -V | tail -n 1) != "$IMAGE_LIBC" ]]; then
+        echo "the C library here is newer ($libc): the image's programs are built in the image"
+        FROM_SOURCE=1
+    fi
+    if [[ -n $FROM_SOURCE ]]; then
+        FROM=builder CONTEXT=$ROOT
+        return
+    fi
     if [[ -z $BIN ]]; then
         cargo build --release --locked -p bastion -p keys -p pomerium-stand-in
         BIN=${CARGO_TARGET_DIR:-target}/release
     fi
-    local program libc
-    libc=$(getconf GNU_LIBC_VERSION | cut -d ' ' -f 2)
-    FROM=prebuilt CONTEXT=$WORK/context
-    if [[ $(printf '%s\n' "$libc" "$IMAGE_LIBC" | sort -V | tail -n 1) != "$IMAGE_LIBC" ]]; then
-        echo "the C library here is newer ($libc): the image's programs are built in the image"
-        FROM=builder CONTEXT=$ROOT
-    fi
-    mkdir -p "$WORK/context/prebuilt" "$WORK/project"
+    mkdir -p "$CONTEXT/prebuilt"
     for program in bastion bastion-keygen pomerium-stand-in; do
-        strip -o "$WORK/context/prebuilt/$program" "$BIN/$program"
+        strip -o "$CONTEXT/prebuilt/$program" "$BIN/$program"
     done
-    cp -r image .dockerignore "$WORK/context/"
-    cp -r compose.yaml image .env.example "$WORK/project/"
+    cp -r image .dockerignore "$CONTEXT/"
 }
 
 # With an engine of our own nothing can be pulled by it while it has no registry; then the base
 # images are made here. What the images contain besides is the Dockerfile's.
 images() {
     export DOCKER_BUILDKIT=1
-    local network=() base
-    [[ -z $BUILD_NETWORK ]] || network=("--network=$BUILD_NETWORK")
-    for base in node:24-slim debian:bookworm-slim; do
-        docker_ image inspect "$base" >/dev/null 2>&1 || docker_ pull -q "$base" 2>/dev/null || {
-            [[ $ENGINE != present ]] || skip "the engine has no $base, and cannot pull it"
-            step "base images, as no registry can be reached" base_images "$CACHE"
-            break
-        }
-    done
-    local target
+    NETWORK=()
+    [[ -z $BUILD_NETWORK ]] || NETWORK=("--network=$BUILD_NETWORK")
+    if ! have_base debian:bookworm-slim || ! have_base node:24-slim; then
+        step "base images, as no registry can be reached" base_images "$CACHE"
+    fi
+    if [[ $FROM = builder ]]; then
+        have_base rust:1-slim-bookworm ||
+            step "base image to build in, as no registry can be reached" rust_image
+        step "builder" build --target builder
+    fi
+    local target keygen
     for target in openclaw-gateway sandbox tools; do
-        step "image $target" docker_ build -q "${network[@]}" -t "$(image "$target")" --target "$target" \
-            --build-arg BASTION_FROM="$FROM" --build-arg OPENCLAW_VERSION="$OPENCLAW_VERSION" \
-            -f "$CONTEXT/image/Dockerfile" "$CONTEXT"
+        step "image $target" build -t "$(image "$target")" --target "$target"
     done
+    # The one that makes the certificates which are to be refused, and others.
+    keygen=$(docker_ create --network none "$(image tools)")
+    docker_ cp "$keygen:/usr/local/bin/bastion-keygen" "$WORK/bastion-keygen"
+    docker_ rm "$keygen" >/dev/null
+}
+
+have_base() {
+    docker_ image inspect "$1" >/dev/null 2>&1 || docker_ pull -q "$1" 2>/dev/null || {
+        [[ $ENGINE != present ]] || skip "the engine has no $1, and cannot pull it"
+        return 1
+    }
+}
+
+build() {
+    docker_ build -q "${NETWORK[@]}" "$@" --build-arg BASTION_FROM="$FROM" \
+        --build-arg OPENCLAW_VERSION="$OPENCLAW_VERSION" -f "$CONTEXT/image/Dockerfile" "$CONTEXT"
 }
 
 images_with_sshd() {
-    local network=() ours
-    [[ -z $BUILD_NETWORK ]] || network=("--network=$BUILD_NETWORK")
+    local ours
     # Once with our packages and that one, once with those of the guide's Dockerfile.
     ours=$(sed -n 's/.*--no-install-recommends \(ca-certificates .*\) &&.*/\1/p' image/Dockerfile)
-    step "the same with openssh-server" docker_ build -q "${network[@]}" -t "$(image with-sshd)" \
+    step "the same with openssh-server" docker_ build -q "${NETWORK[@]}" -t "$(image with-sshd)" \
         --build-arg GATEWAY="$(image openclaw-gateway)" \
         --build-arg PACKAGES="--no-install-recommends $ours openssh-server" \
         -f image/test/with-sshd.Dockerfile image/test
-    step "the same as in the guide" docker_ build -q "${network[@]}" -t "$(image as-in-the-guide)" \
+    step "the same as in the guide" docker_ build -q "${NETWORK[@]}" -t "$(image as-in-the-guide)" \
         --build-arg GATEWAY="$(image openclaw-gateway)" \
         --build-arg PACKAGES="git openssh-server iproute2 jq sudo" \
         -f image/test/with-sshd.Dockerfile image/test
@@ -97,6 +116,8 @@ services:
   stand-in: {image: $(image tools)}
 END
     install -D -m 644 image/bastion.toml "$WORK/project/openclaw-data/etc-bastion/bastion.toml"
+    # Docker works as root; the folder, and so the keys, are somebody's.
+    [[ $(id -u) != 0 ]] || chown -R 4711:4712 "$WORK/project"
     compose run --rm bastion-keygen
 }
 
@@ -126,4 +147,23 @@ in_() {
     local service=$1
     shift
     docker_ exec "$(container "$service")" "$@"
+}
+
+# Process numbers in the gateway's container.
+monitor_pid() { in_ openclaw-gateway pgrep -o -u root -x bastion; }
+gate_pid() { in_ openclaw-gateway pgrep -o -u bastion; }
+openclaw_pid() { in_ openclaw-gateway pgrep -o -u claw -f '^openclaw-gateway'; }
+entrypoint_pid() { in_ openclaw-gateway pgrep -o -u root -f entrypoint.sh -P 1; }
+
+status_of() {
+    in_ openclaw-gateway sh -c "sed -n 's/^$2:[[:space:]]*//p' /proc/$1/status"
+}
+
+# address_in NETWORK SERVICE
+address_in() {
+    docker_ inspect -f "{{(index .NetworkSettings.Networks \"$1\").IPAddress}}" "$(container "$2")"
+}
+
+bridge_address() {
+    docker_ network inspect -f '{{(index .IPAM.Config 0).Gateway}}' "${PROJECT}_$1"
 }

@@ -4,7 +4,7 @@ use crate::openssh::{self, KeyError};
 use ssh_key::{PrivateKey, PublicKey};
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
@@ -21,6 +21,16 @@ pub enum Mode {
     Public,
 }
 
+/// Whose a file is that is written here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Who runs the program: a server's own keys.
+    Us,
+    /// Where root runs it, who owns the folder that the file goes to: a person's keys, made by
+    /// sudo or in a container, are that person's, and those in a container's folder its own.
+    Folder,
+}
+
 /// Why a key file could not be read or written. Each says what to do where that is known.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -33,6 +43,9 @@ pub enum FileError {
     /// The folder that the file should be in does not exist or is no folder.
     #[error("there is no folder {}: create it first, or name another", .0.display())]
     NoFolder(PathBuf),
+    /// A folder could not be made.
+    #[error("cannot create the folder {}: {}", .0.display(), .1)]
+    Folder(PathBuf, io::Error),
     /// The path is a folder.
     #[error("{} is a folder, and not a file", .0.display())]
     IsFolder(PathBuf),
@@ -116,8 +129,8 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
 
 /// Writes a file that must not exist yet: it appears with its whole content or not at all, and
 /// [`FileError::Exists`] leaves what is there untouched, also where another process was faster.
-pub fn write_new(path: &Path, content: &str, mode: Mode) -> Result<(), FileError> {
-    let placed = staged(path, content, mode)?.persist_noclobber(path);
+pub fn write_new(path: &Path, content: &str, mode: Mode, owner: Owner) -> Result<(), FileError> {
+    let placed = staged(path, content, mode, owner)?.persist_noclobber(path);
     placed.map_err(|refused| match refused.error.kind() {
         io::ErrorKind::AlreadyExists => FileError::Exists(path.to_owned()),
         _ => FileError::Write(path.to_owned(), refused.error),
@@ -127,11 +140,42 @@ pub fn write_new(path: &Path, content: &str, mode: Mode) -> Result<(), FileError
 }
 
 /// Writes a file in place of what is there: readers see the old content or the new.
-pub fn replace(path: &Path, content: &str, mode: Mode) -> Result<(), FileError> {
-    let placed = staged(path, content, mode)?.persist(path);
+pub fn replace(path: &Path, content: &str, mode: Mode, owner: Owner) -> Result<(), FileError> {
+    let placed = staged(path, content, mode, owner)?.persist(path);
     placed.map_err(|refused| FileError::Write(path.to_owned(), refused.error))?;
     sync_folder(path);
     Ok(())
+}
+
+/// Creates a folder with those above it, where they are missing: readable by all whatever the
+/// umask, because bastion reads what is in it as root without CAP_DAC_OVERRIDE. Each belongs to
+/// whom the folder around it belongs to, as with [`Owner::Folder`].
+pub fn create_folder(folder: &Path) -> Result<(), FileError> {
+    let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let folders: Vec<_> = folder.ancestors().take_while(missing).collect();
+    for folder in folders.into_iter().rev() {
+        let made = match fs::create_dir(folder) {
+            Ok(()) => open_to_all(folder),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        };
+        made.map_err(|error| FileError::Folder(folder.to_owned(), error))?;
+    }
+    Ok(())
+}
+
+fn open_to_all(made: &Path) -> io::Result<()> {
+    fs::set_permissions(made, Permissions::from_mode(0o755))?;
+    match heir(fs::symlink_metadata(made)?.uid(), folder(made))? {
+        Some((user, group)) => lchown(made, Some(user), Some(group)),
+        None => Ok(()),
+    }
+}
+
+/// Who gets what `maker` made in this folder, if not `maker`: user and group.
+fn heir(maker: u32, folder: &Path) -> io::Result<Option<(u32, u32)>> {
+    let around = fs::metadata(folder)?;
+    Ok((maker == 0 && around.uid() != 0).then(|| (around.uid(), around.gid())))
 }
 
 /// `path` with `suffix` behind its name: `ca` and `.pub` make `ca.pub`.
@@ -175,7 +219,12 @@ fn not_opened(path: &Path, error: io::Error) -> FileError {
 
 /// A complete file beside its place; dropping it removes it. Its name begins with the key's, so
 /// that what keeps keys out of version control keeps a left-over of a crash out, too.
-fn staged(path: &Path, content: &str, mode: Mode) -> Result<NamedTempFile, FileError> {
+fn staged(
+    path: &Path,
+    content: &str,
+    mode: Mode,
+    owner: Owner,
+) -> Result<NamedTempFile, FileError> {
     let folder = folder(path);
     if !folder.is_dir() {
         return Err(FileError::NoFolder(folder.to_owned()));
@@ -188,11 +237,24 @@ fn staged(path: &Path, content: &str, mode: Mode) -> Result<NamedTempFile, FileE
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(folder)
         .map_err(|error| FileError::Write(path.to_owned(), error.kind().into()))?;
-    fill(&mut file, content, mode).map_err(|error| FileError::Write(path.to_owned(), error))?;
+    let heir = match owner {
+        Owner::Us => Ok(None),
+        Owner::Folder => file
+            .as_file()
+            .metadata()
+            .and_then(|made| heir(made.uid(), folder)),
+    };
+    heir.and_then(|heir| fill(&mut file, content, mode, heir))
+        .map_err(|error| FileError::Write(path.to_owned(), error))?;
     Ok(file)
 }
 
-fn fill(file: &mut NamedTempFile, content: &str, mode: Mode) -> io::Result<()> {
+fn fill(
+    file: &mut NamedTempFile,
+    content: &str,
+    mode: Mode,
+    heir: Option<(u32, u32)>,
+) -> io::Result<()> {
     let mode = match mode {
         Mode::Private => 0o600,
         Mode::Public => 0o644,
@@ -200,6 +262,9 @@ fn fill(file: &mut NamedTempFile, content: &str, mode: Mode) -> io::Result<()> {
     file.write_all(content.as_bytes())?;
     file.as_file()
         .set_permissions(Permissions::from_mode(mode))?;
+    if let Some((user, group)) = heir {
+        fchown(file.as_file(), Some(user), Some(group))?;
+    }
     file.as_file().sync_all()
 }
 

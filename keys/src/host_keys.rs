@@ -1,6 +1,7 @@
 //! The host keys of an SSH server: one of each type that a client may insist on. Pomerium has a
 //! set towards its users, and bastion one towards Pomerium, under the same names.
 
+use crate::file::Owner;
 use crate::generate::KeyKind;
 use crate::pair::{self, KeyPair, PairError};
 use ssh_key::PrivateKey;
@@ -31,17 +32,18 @@ pub struct HostKeyFile {
 pub fn ensure_host_keys(folder: &Path, comment: &str) -> Result<Vec<HostKeyFile>, PairError> {
     let ensure = |(name, kind): (&str, KeyKind)| {
         let path = folder.join(name);
-        let (key, made) = pair::ensure_private_key(&path, kind, comment)?;
+        let (key, made) = pair::ensure_private_key(&path, kind, comment, Owner::Us)?;
         check_kind(&path, kind, &key)?;
         if made {
-            pair::ensure_public_key(&path, &key)?;
+            pair::ensure_public_key(&path, &key, Owner::Us)?;
         }
         Ok(HostKeyFile { path, key, made })
     };
     HOST_KEYS.into_iter().map(ensure).collect()
 }
 
-/// The same with both halves of each pair looked after, as an operator wants it.
+/// The same with both halves of each pair looked after, and theirs whom the folder belongs to, as
+/// an operator wants it.
 pub(crate) fn ensure_host_key_pair(
     folder: &Path,
     (name, kind): (&str, KeyKind),

@@ -20,7 +20,7 @@ use std::process::ExitCode;
     long_about = "Makes the SSH keys that Pomerium and bastion need: the Pomerium User CA, which \
         signs users' certificates, and Pomerium's host keys. Installs the CA's public key where \
         bastion reads it. Existing keys are kept, never overwritten; a second run completes what \
-        is missing.",
+        is missing. What root makes belongs to the owner of the folder it is in.",
     after_help = make::ROTATION
 )]
 struct Cli {

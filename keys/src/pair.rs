@@ -1,7 +1,7 @@
 //! A private key and its public key side by side, `NAME` and `NAME.pub`: made where missing,
 //! completed where the public half is missing, and otherwise kept.
 
-use crate::file::{self, FileError, Mode};
+use crate::file::{self, FileError, Mode, Owner};
 use crate::generate::{self, GenerateError, KeyKind};
 use crate::openssh;
 use ssh_key::{Algorithm, PrivateKey};
@@ -65,10 +65,11 @@ pub enum PairError {
     },
 }
 
-/// Makes the pair at `path`, completes it, or keeps it. It is safe to run twice at once.
+/// Makes the pair at `path`, completes it, or keeps it. It is safe to run twice at once. What root
+/// makes belongs to whom the folder belongs to.
 pub fn ensure_pair(path: &Path, kind: KeyKind, comment: &str) -> Result<KeyPair, PairError> {
-    let (key, made) = ensure_private_key(path, kind, comment)?;
-    let public_made = ensure_public_key(path, &key)?;
+    let (key, made) = ensure_private_key(path, kind, comment, Owner::Folder)?;
+    let public_made = ensure_public_key(path, &key, Owner::Folder)?;
     Ok(KeyPair {
         path: path.to_owned(),
         key,
@@ -77,14 +78,15 @@ pub fn ensure_pair(path: &Path, kind: KeyKind, comment: &str) -> Result<KeyPair,
     })
 }
 
-/// Makes a pair at `path`, where neither half may be yet.
+/// Makes a pair at `path`, where neither half may be yet. What root makes belongs to whom the
+/// folder belongs to.
 pub fn make_pair(path: &Path, kind: KeyKind, comment: &str) -> Result<PrivateKey, PairError> {
     let public = public_path(path);
     if public.symlink_metadata().is_ok() {
         return Err(FileError::Exists(public).into());
     }
-    let key = make_private_key(path, kind, comment)?;
-    ensure_public_key(path, &key)?;
+    let key = make_private_key(path, kind, comment, Owner::Folder)?;
+    ensure_public_key(path, &key, Owner::Folder)?;
     Ok(key)
 }
 
@@ -93,6 +95,7 @@ pub fn ensure_private_key(
     path: &Path,
     kind: KeyKind,
     comment: &str,
+    owner: Owner,
 ) -> Result<(PrivateKey, bool), PairError> {
     // In this order: who makes a pair writes the private key first, so that a public key seen
     // now has its private key by the time that one is looked for.
@@ -102,7 +105,7 @@ pub fn ensure_private_key(
         Err(FileError::NotFound(private)) if public_exists => {
             Err(PairError::PrivateMissing { private, public })
         }
-        Err(FileError::NotFound(_)) => match make_private_key(path, kind, comment) {
+        Err(FileError::NotFound(_)) => match make_private_key(path, kind, comment, owner) {
             // Somebody else was faster: theirs counts.
             Err(PairError::File(FileError::Exists(_))) => {
                 Ok((file::read_private_key(path)?, false))
@@ -114,13 +117,13 @@ pub fn ensure_private_key(
 }
 
 /// Writes the public key of `key` beside it, unless it is there; says whether it wrote it.
-pub fn ensure_public_key(path: &Path, key: &PrivateKey) -> Result<bool, PairError> {
+pub fn ensure_public_key(path: &Path, key: &PrivateKey, owner: Owner) -> Result<bool, PairError> {
     let public = public_path(path);
     // Looked for first, so that a complete pair needs no leave to write.
     if public.symlink_metadata().is_err() {
         let line = openssh::public_key_line(key.public_key());
         let line = line.map_err(|error| FileError::Key(path.to_owned(), None, error))?;
-        match file::write_new(&public, &line, Mode::Public) {
+        match file::write_new(&public, &line, Mode::Public, owner) {
             Ok(()) => return Ok(true),
             Err(FileError::Exists(_)) => {}
             Err(error) => return Err(error.into()),
@@ -139,11 +142,16 @@ pub fn public_path(path: &Path) -> PathBuf {
     file::with_suffix(path, ".pub")
 }
 
-fn make_private_key(path: &Path, kind: KeyKind, comment: &str) -> Result<PrivateKey, PairError> {
+fn make_private_key(
+    path: &Path,
+    kind: KeyKind,
+    comment: &str,
+    owner: Owner,
+) -> Result<PrivateKey, PairError> {
     let generated = generate::generate(kind, comment);
     let key = generated.map_err(|error| PairError::Generate(path.to_owned(), error))?;
     let text = openssh::private_key_text(&key);
     let text = text.map_err(|error| FileError::Key(path.to_owned(), None, error))?;
-    file::write_new(path, &text, Mode::Private)?;
+    file::write_new(path, &text, Mode::Private, owner)?;
     Ok(key)
 }

@@ -9,16 +9,14 @@
 use crate::certificate::{
     self, CertificateError, CertificateKind, CertificateOption, CertificateSpec,
 };
-use crate::file::{self, FileError, Mode};
+use crate::file::{self, FileError, Mode, Owner};
 use crate::generate::KeyKind;
-use crate::host_keys;
+use crate::host_keys::{self, HOST_KEYS};
 use crate::inspect::{self, Inspected};
 use crate::pair::{self, PairError};
 use crate::trusted_ca::{self, InstallError, Others};
 use crate::validity::{ALWAYS, FOREVER};
 use ssh_key::{PrivateKey, PublicKey};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// The CA's private key, beside the Pomerium User CA's.
@@ -47,9 +45,6 @@ pub enum SandboxError {
     /// The CA's public key.
     #[error(transparent)]
     Install(#[from] InstallError),
-    /// A folder could not be made.
-    #[error("cannot create the folder {}: {}", .0.display(), .1)]
-    Folder(PathBuf, io::Error),
     /// The certificate could not be made.
     #[error("the certificate of the sandbox: {0}")]
     Certificate(#[from] CertificateError),
@@ -71,13 +66,16 @@ pub fn ensure(folder: &Path, data: &Path) -> Result<Vec<(PathBuf, bool)>, Sandbo
     ];
 
     let server = data.join(SERVER);
-    make_folder(&server)?;
-    let host_keys = host_keys::ensure_host_keys(&server, "OpenClaw sandbox")?;
+    file::create_folder(&server)?;
+    let host_keys = HOST_KEYS
+        .into_iter()
+        .map(|kind| host_keys::ensure_host_key_pair(&server, kind, "OpenClaw sandbox"))
+        .collect::<Result<Vec<_>, _>>()?;
     let known_hosts = known_hosts(host_keys.iter().map(|file| &file.key))?;
     report.extend(host_keys.into_iter().map(|file| (file.path, file.made)));
 
     let client = data.join(CLIENT);
-    make_folder(&client)?;
+    file::create_folder(&client)?;
     let path = client.join(CLIENT_KEY);
     let key = pair::ensure_pair(&path, KeyKind::Ed25519, "openclaw-gateway")?;
     report.push((key.path, key.made));
@@ -98,7 +96,7 @@ fn ensure_certificate(
     }
     let blob = certificate::sign(&spec(), subject, ca)?;
     let line = certificate::to_openssh(&blob, "openclaw-gateway")? + "\n";
-    file::replace(&path, &line, Mode::Public)?;
+    file::replace(&path, &line, Mode::Public, Owner::Folder)?;
     Ok((path, true))
 }
 
@@ -140,7 +138,7 @@ fn ensure_text(path: PathBuf, text: &str) -> Result<(PathBuf, bool), FileError> 
     if file::read_text(&path).is_ok_and(|there| there == text) {
         return Ok((path, false));
     }
-    file::replace(&path, text, Mode::Public)?;
+    file::replace(&path, text, Mode::Public, Owner::Folder)?;
     Ok((path, true))
 }
 
@@ -154,8 +152,4 @@ fn known_hosts<'a>(keys: impl Iterator<Item = &'a PrivateKey>) -> Result<String,
         text += &format!("{HOST} {}\n", line.trim_end());
     }
     Ok(text)
-}
-
-fn make_folder(folder: &Path) -> Result<(), SandboxError> {
-    fs::create_dir_all(folder).map_err(|error| SandboxError::Folder(folder.to_owned(), error))
 }

@@ -1,12 +1,9 @@
 //! The file of CA keys that bastion trusts (`trusted_user_ca_keys`), as the operator keeps it:
 //! the User CA's public key, and while Pomerium moves from one CA to the next, both.
 
-use crate::file::{self, FileError, Mode};
+use crate::file::{self, FileError, Mode, Owner};
 use crate::openssh;
 use ssh_key::{HashAlg, PublicKey};
-use std::fs::{self, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Where the file is under the data folder: bastion's container sees this folder and nothing
@@ -44,9 +41,6 @@ pub enum InstallError {
     /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The folder could not be made.
-    #[error("cannot create the folder {}: {}", .0.display(), .1)]
-    Folder(PathBuf, io::Error),
     /// Another CA is there, and nobody said what to do with it.
     #[error(
         "{path} trusts another CA, {others}: whoever holds its key may log in. To trust both \
@@ -100,25 +94,9 @@ pub fn install(path: &Path, ca: &PublicKey, others: Others) -> Result<Installed,
             });
         }
     };
-    create_folder(path.parent().unwrap_or(Path::new(".")))?;
-    file::replace(path, &content, Mode::Public)?;
+    file::create_folder(path.parent().unwrap_or(Path::new(".")))?;
+    file::replace(path, &content, Mode::Public, Owner::Folder)?;
     Ok(done)
-}
-
-/// Creates a folder with those above it, where they are missing: readable by all whatever the
-/// umask, because bastion reads the file as root without CAP_DAC_OVERRIDE.
-fn create_folder(folder: &Path) -> Result<(), InstallError> {
-    let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
-    let folders: Vec<_> = folder.ancestors().take_while(missing).collect();
-    for folder in folders.into_iter().rev() {
-        let made = match fs::create_dir(folder) {
-            Ok(()) => fs::set_permissions(folder, Permissions::from_mode(0o755)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(error),
-        };
-        made.map_err(|error| InstallError::Folder(folder.to_owned(), error))?;
-    }
-    Ok(())
 }
 
 /// `SHA256:…, SHA256:…`

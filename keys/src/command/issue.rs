@@ -4,7 +4,7 @@ use super::option;
 use anyhow::bail;
 use clap::builder::NonEmptyStringValueParser;
 use keys::certificate::{self, Certificate, CertificateKind, CertificateOption, CertificateSpec};
-use keys::file::{self, FileError, Mode};
+use keys::file::{self, FileError, Mode, Owner};
 use keys::generate::KeyKind;
 use keys::pair;
 use keys::pomerium::{EXTENSIONS, USER_CA_KEY};
@@ -88,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
     let blob = certificate::sign(&spec, &subject, &ca)?;
     let comment = subject.comment().as_str_lossy();
     let line = certificate::to_openssh(&blob, comment)? + "\n";
-    file::replace(&path, &line, Mode::Public)?;
+    file::replace(&path, &line, Mode::Public, Owner::Folder)?;
 
     writeln!(out, "made {}:", path.display())?;
     write!(out, "{}", Certificate::decode(&blob)?)?;

@@ -7,6 +7,7 @@ mod damaged_certificate;
 mod inspect;
 mod issue;
 mod make;
+mod owner;
 mod private_key;
 mod public_keys;
 mod reference;

@@ -286,7 +286,7 @@ fn host_keys_in_a_folder_that_is_only_read() {
 fn new_file_over_an_old_one() {
     let folder = Folder::new();
     let path = folder.write("key", "old");
-    let error = file::write_new(&path, "new", file::Mode::Private).unwrap_err();
+    let error = file::write_new(&path, "new", file::Mode::Private, file::Owner::Us).unwrap_err();
     assert!(matches!(error, FileError::Exists(_)), "{error}");
     assert_eq!(folder.read("key"), "old");
     assert_eq!(folder.names(), ["key"]);

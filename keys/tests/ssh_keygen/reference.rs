@@ -1,7 +1,7 @@
 //! The programs that the tests run: the real ssh-keygen, and ours.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -44,6 +44,12 @@ impl Folder {
     pub(crate) fn mode(&self, name: &str) -> u32 {
         let metadata = fs::symlink_metadata(self.join(name)).unwrap();
         metadata.permissions().mode() & 0o7777
+    }
+
+    /// User and group.
+    pub(crate) fn owner(&self, name: &str) -> (u32, u32) {
+        let metadata = fs::symlink_metadata(self.join(name)).unwrap();
+        (metadata.uid(), metadata.gid())
     }
 
     pub(crate) fn remove(&self, name: &str) {
