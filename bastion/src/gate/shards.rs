@@ -1,8 +1,9 @@
 //! Threads that serve connections, each with a runtime of its own.
 //!
 //! A connection lives on one of them with all its tasks, so that its bytes cross no threads on
-//! their way. There are more threads than processors: it is the kernel that decides who runs, and
-//! it prefers a connection where a key was pressed to one that moves a file.
+//! their way. There are many more threads than processors: it is the kernel that decides who runs,
+//! and it prefers a connection where a key was pressed to one that moves a file, if the two are
+//! not on the same thread. An idle thread takes some kilobytes.
 
 use std::future::pending;
 use std::io;
@@ -11,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::{Builder, Handle};
 
-/// Threads for each processor.
+/// Threads, and how many there are for each processor where those are many.
+const AT_LEAST: usize = 32;
 const FOR_EACH_PROCESSOR: usize = 4;
 /// Tasks that run before the thread looks for news from outside: few, because connections that
 /// move bytes always have one ready.
@@ -34,7 +36,7 @@ pub(super) struct Place {
 impl Shards {
     /// Starts the threads, which end with the process.
     pub(super) fn start(processors: usize) -> io::Result<Self> {
-        (0..processors * FOR_EACH_PROCESSOR)
+        (0..AT_LEAST.max(processors * FOR_EACH_PROCESSOR))
             .map(|_| Shard::start())
             .collect::<io::Result<_>>()
             .map(Self)

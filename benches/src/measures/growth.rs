@@ -37,7 +37,8 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
             let server = bench.start(kind)?;
             let idle = Work::Hold {
                 count: open,
-                command: "sleep 100000".into(),
+                // Ends with its connection, whoever serves it: sshd leaves a `sleep` behind.
+                command: "exec cat".into(),
             };
             let _held = Job::new(bench, &server, idle).hold()?;
             let count = bench.count(if kind == Kind::Bastion { 1000 } else { 100 }, 4);

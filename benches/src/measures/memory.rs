@@ -13,7 +13,8 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
             let idle = server.memory()?;
             let work = Work::Hold {
                 count,
-                command: "sleep 100000".into(),
+                // Ends with its connection, whoever serves it: sshd leaves a `sleep` behind.
+                command: "exec cat".into(),
             };
             let _held = Job::new(bench, server, work).hold()?;
             let all = server.memory()?;
