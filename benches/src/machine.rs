@@ -3,8 +3,25 @@
 use std::fs;
 use std::process::Command;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use crate::server;
 use crate::subject::Bench;
+
+/// What thousands of sessions in one process take.
+const DESCRIPTORS: u64 = 64 * 1024;
+
+/// Lets servers and clients have more descriptors, where this account may say so.
+pub(crate) fn raise_descriptor_limit() {
+    let _as_it_is = setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS);
+}
+
+/// How many sessions a server can hold with the descriptors that it may have: five each, in
+/// bastion's process for the network, and some more.
+pub(crate) fn sessions_possible() -> usize {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
+    usize::try_from(most / 6).unwrap_or(usize::MAX)
+}
 
 pub(crate) fn describe(bench: &Bench) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -67,6 +67,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(Command::Load { job }) = command {
         return client::run(&job);
     }
+    machine::raise_descriptor_limit();
     let bastion = match bastion {
         Some(file) => file,
         None => server::build_bastion()?,
@@ -78,11 +79,12 @@ fn main() -> anyhow::Result<()> {
         measures
     };
     let mut report = Report::new(!quick);
+    // What was measured before is not lost with one that fails.
+    let mut outcome = Ok(());
     for measure in all {
         eprintln!("measuring {measure:?} …");
-        measure
-            .run(&bench, &mut report)
-            .with_context(|| format!("{measure:?}"))?;
+        let measured = measure.run(&bench, &mut report);
+        outcome = outcome.and(measured.with_context(|| format!("{measure:?}")));
     }
     println!("{}", machine::describe(&bench));
     println!("{report}");
@@ -91,5 +93,5 @@ fn main() -> anyhow::Result<()> {
         None if quick => {}
         None => report.draw(Path::new(CHARTS))?,
     }
-    Ok(())
+    outcome
 }

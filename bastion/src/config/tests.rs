@@ -179,3 +179,14 @@ fn every_key_is_a_seed_of_the_fuzzer() {
         assert!(seed.contains_key(key), "no seed of {key}");
     }
 }
+
+#[test]
+fn a_file_that_cannot_be_looked_for_may_be_there() {
+    use super::source::may_be_there;
+    let folder = tempfile::tempdir().unwrap();
+    assert!(!may_be_there(&folder.path().join("bastion.toml")));
+    // As in a folder that may not be entered, which stops no superuser.
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    assert!(may_be_there(&file.join("bastion.toml")));
+}

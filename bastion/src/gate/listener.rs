@@ -105,6 +105,8 @@ async fn accept(gate: Arc<Gate>, listener: TcpListener, shared: Arc<Shared>) {
                 if std::mem::take(&mut accepts) {
                     warn!("no connection can be accepted for now: {error}");
                 }
+                // Somebody who only sits there is not to keep the others out.
+                shared.startups.make_room();
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -114,7 +116,7 @@ async fn accept(gate: Arc<Gate>, listener: TcpListener, shared: Arc<Shared>) {
 /// Starts to serve a connection, if there is room for it; else it is closed.
 fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr) {
     let terms = gate.terms();
-    let Some(room) = take_place(&shared.connections, terms.limits.max_connections) else {
+    let Some(room) = room_for_one(shared, terms.limits.max_connections) else {
         return;
     };
     let id = ConnectionId(shared.next.fetch_add(1, Ordering::Relaxed));
@@ -152,6 +154,15 @@ fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr)
             process::trim_memory();
         }
     });
+}
+
+/// A place for one more: where there is none, one that has not logged in has to go. Those that go
+/// keep theirs for a moment, so that there are a few too many of them, and never twice as many.
+fn room_for_one(shared: &Shared, limit: usize) -> Option<OwnedSemaphorePermit> {
+    take_place(&shared.connections, limit).or_else(|| {
+        let made = shared.startups.make_room();
+        made.then(|| take_place(&shared.connections, limit.saturating_mul(2)))?
+    })
 }
 
 /// A place, if fewer than `limit` are taken. The limit may have been another when they were.

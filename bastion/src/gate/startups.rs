@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use crate::ipc::{ConnectionId, Limits};
-use crate::policy::startups::{SourceNetwork, Stage, who_goes};
+use crate::policy::startups::{self, SITS_AFTER, SourceNetwork, Stage, who_goes};
 
 /// All of them.
 #[derive(Default)]
@@ -18,6 +19,7 @@ pub(super) struct Startups {
 
 struct Startup {
     network: SourceNetwork,
+    since: Instant,
     progress: Progress,
     /// To be told when it has to go.
     go: oneshot::Sender<()>,
@@ -67,14 +69,7 @@ impl Startups {
             return None;
         }
         if limits.max_startups.make_room(there.len(), dice) {
-            let longest = who_goes(
-                there
-                    .iter()
-                    .map(|(&id, one)| (id, one.network, one.progress.stage())),
-            );
-            if let Some(one) = longest.and_then(|id| there.remove(&id)) {
-                let _gone = one.go.send(());
-            }
+            one_goes(&mut there);
         }
         let (go, has_to_go) = oneshot::channel();
         let progress = Progress::default();
@@ -82,6 +77,7 @@ impl Startups {
             id,
             Startup {
                 network,
+                since: Instant::now(),
                 progress: progress.clone(),
                 go,
             },
@@ -93,9 +89,32 @@ impl Startups {
         Some((place, progress, has_to_go))
     }
 
+    /// Has one give up its place because there is no room for more connections at all. Whether
+    /// there was one.
+    pub(super) fn make_room(&self) -> bool {
+        one_goes(&mut self.lock())
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Startup>> {
         // No code that can panic runs with the lock held.
         self.there.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn one_goes(there: &mut BTreeMap<ConnectionId, Startup>) -> bool {
+    let now = Instant::now();
+    let all: Vec<_> = there
+        .iter()
+        .map(|(&id, one)| startups::Startup {
+            id,
+            network: one.network,
+            stage: one.progress.stage(),
+            sits: now.saturating_duration_since(one.since) >= SITS_AFTER,
+        })
+        .collect();
+    match who_goes(&all).and_then(|id| there.remove(&id)) {
+        Some(one) => one.go.send(()).is_ok(),
+        None => false,
     }
 }
 

@@ -166,6 +166,7 @@ impl Grants {
 struct UsedProofs {
     seen: HashSet<[u8; 32]>,
     by_end: BinaryHeap<Reverse<UsedProof>>,
+    count: u64,
 }
 
 /// In the order in which their certificates end.
@@ -173,6 +174,8 @@ struct UsedProofs {
 struct UsedProof {
     /// In seconds since the epoch: from then on no such proof is accepted anyhow.
     end: u64,
+    /// Of certificates that end together, or never, the oldest use goes first.
+    number: u64,
     digest: [u8; 32],
     /// The same moment by the clock that nobody sets, where it can tell: the other one may be set
     /// forward for a while.
@@ -192,9 +195,11 @@ impl UsedProofs {
         if !self.seen.insert(digest) {
             return false;
         }
+        self.count += 1;
         let left = Duration::from_secs(until.saturating_sub(now.epoch));
         self.by_end.push(Reverse(UsedProof {
             end: until,
+            number: self.count,
             digest,
             over: now.instant.checked_add(left),
         }));

@@ -1,6 +1,7 @@
 //! What the gate asks for, message by message. It may have been taken over: no word of it counts
 //! beyond its own connections, and a login is decided again.
 
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use super::audit::{self, Event};
@@ -9,6 +10,10 @@ use crate::config::Sandbox;
 use crate::ipc::{ConnectionId, FromGate, GrantRequest, ToGate, Verdict};
 use crate::policy;
 use crate::sys::sandbox::{Fence, Landlock};
+
+/// Connections that are accepted before one that was accepted earlier is told of: more than there
+/// can be at a time.
+const LEAP: u64 = 1 << 20;
 
 impl Monitor {
     /// Does what the gate asks for, message by message; a gate that does not keep to the messages
@@ -38,12 +43,7 @@ impl Monitor {
                 self.gate.is_alive();
                 Ok(())
             }
-            FromGate::Opened { connection, peer } => {
-                let next = ConnectionId(connection.0.saturating_add(1));
-                self.next_connection = self.next_connection.max(next);
-                self.audit
-                    .record(&Event::ConnectionOpened { connection, peer })
-            }
+            FromGate::Opened { connection, peer } => self.connection_opened(connection, peer),
             FromGate::Grant(request) => self.grant(&request),
             FromGate::OpenSession { connection } => self.open_session(connection),
             FromGate::Refused {
@@ -80,6 +80,22 @@ impl Monitor {
                 })
             }
         }
+    }
+
+    /// The gate counts its connections; one that leaps would have the numbers begin anew.
+    fn connection_opened(
+        &mut self,
+        connection: ConnectionId,
+        peer: SocketAddr,
+    ) -> Result<(), MonitorError> {
+        if connection.0.saturating_sub(self.next_connection.0) > LEAP {
+            self.gate.condemn();
+            return Ok(());
+        }
+        let next = ConnectionId(connection.0.saturating_add(1));
+        self.next_connection = self.next_connection.max(next);
+        self.audit
+            .record(&Event::ConnectionOpened { connection, peer })
     }
 
     fn gate_is_ready(&mut self, fence: Fence) -> Result<(), MonitorError> {

@@ -79,8 +79,9 @@ impl<T: PartialEq> WatchedFile<T> {
             return None;
         }
         let content = files::read_relied_on(&self.path, self.format.limit);
-        // It is tried again: a shortage (EMFILE, ENOMEM) passes.
-        let may_pass = matches!(content, Err(FileError::System { .. }));
+        // It is tried again: a shortage (EMFILE, ENOMEM) passes, and whether a file can be relied on
+        // depends on how its file system is mounted, too.
+        let may_pass = content.is_err();
         self.seen = (settled && !may_pass).then_some(version);
         let says = self.parse(content);
         if self.said.as_ref() == Some(&says) {

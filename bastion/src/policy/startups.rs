@@ -4,11 +4,12 @@
 //! out. Here a newcomer is let in and another makes room: the one that has been there the longest
 //! of the largest crowd. A crowd is of one network, and has come equally far: those who say nothing
 //! push out each other, and not somebody of their network who is about to log in. A login takes a
-//! few milliseconds; who only sits there goes.
+//! few milliseconds: as long as anybody only sits there, it is one of those who goes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -33,6 +34,22 @@ pub struct NotMaxStartups;
 /// bits, in which one machine may have as many addresses as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SourceNetwork(IpAddr);
+
+/// A login that takes longer than this is not about to be one.
+pub const SITS_AFTER: Duration = Duration::from_secs(2);
+
+/// A connection, for the question of who has to go.
+#[derive(Clone, Copy, Debug)]
+pub struct Startup<Id> {
+    /// Whose it is.
+    pub id: Id,
+    /// Where it comes from.
+    pub network: SourceNetwork,
+    /// How far it has come.
+    pub stage: Stage,
+    /// Whether it has been there for [`SITS_AFTER`].
+    pub sits: bool,
+}
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,18 +127,22 @@ impl From<IpAddr> for SourceNetwork {
     }
 }
 
-/// Who has to go of those that are there, in the order in which they came: the first of the largest
-/// crowd. Of crowds of one size, it is one of the stage where most are, and there the one whose
-/// first came first: that is how it goes where each comes from a network of its own.
-pub fn who_goes<Id: Copy>(there: impl Iterator<Item = (Id, SourceNetwork, Stage)>) -> Option<Id> {
+/// Who has to go of those that are there, in the order in which they came: somebody who sits there,
+/// if anybody does; of the stage where most are; of the largest crowd there; the one that came
+/// first. Where many networks send few each, the crowd of a proxy is the largest by and by: it is
+/// in the stage of theirs only for a moment.
+pub fn who_goes<Id: Copy>(there: &[Startup<Id>]) -> Option<Id> {
+    let anybody_sits = there.iter().any(|one| one.sits);
     let mut crowds: HashMap<(SourceNetwork, Stage), (usize, usize, Id)> = HashMap::new();
     let mut stages: BTreeMap<Stage, usize> = BTreeMap::new();
-    for (order, (id, network, stage)) in there.enumerate() {
-        crowds.entry((network, stage)).or_insert((0, order, id)).0 += 1;
-        *stages.entry(stage).or_default() += 1;
+    let candidates = there.iter().filter(|one| one.sits || !anybody_sits);
+    for (order, one) in candidates.enumerate() {
+        let crowd = crowds.entry((one.network, one.stage));
+        crowd.or_insert((0, order, one.id)).0 += 1;
+        *stages.entry(one.stage).or_default() += 1;
     }
     let rank = |&((_, stage), (count, order, _)): &((_, Stage), (usize, usize, _))| {
-        (count, stages.get(&stage).copied(), usize::MAX - order)
+        (stages.get(&stage).copied(), count, usize::MAX - order)
     };
     let (_, (_, _, first)) = crowds.into_iter().max_by_key(rank)?;
     Some(first)
@@ -184,47 +205,85 @@ mod tests {
 
     use Stage::{Accepted, Encrypted, Greeted};
 
+    fn came(
+        there: impl IntoIterator<Item = (u8, &'static str, Stage)>,
+        sitting: &[u8],
+    ) -> Vec<Startup<u8>> {
+        let one = |(id, address, stage)| Startup {
+            id,
+            network: network(address),
+            stage,
+            sits: sitting.contains(&id),
+        };
+        there.into_iter().map(one).collect()
+    }
+
     #[test]
     fn the_longest_there_of_the_largest_crowd_goes() {
         let there = [
-            (1, network("192.0.2.1"), Accepted),
-            (2, network("192.0.2.2"), Accepted),
-            (3, network("192.0.2.2"), Accepted),
-            (4, network("192.0.2.3"), Accepted),
+            (1, "192.0.2.1", Accepted),
+            (2, "192.0.2.2", Accepted),
+            (3, "192.0.2.2", Accepted),
+            (4, "192.0.2.3", Accepted),
         ];
-        assert_eq!(who_goes(there.into_iter()), Some(2));
-        assert_eq!(who_goes(there[..2].iter().copied()), Some(1));
-        assert_eq!(who_goes::<u8>(std::iter::empty()), None);
+        assert_eq!(who_goes(&came(there, &[])), Some(2));
+        assert_eq!(who_goes(&came(there[..2].to_vec(), &[])), Some(1));
+        assert_eq!(who_goes::<u8>(&[]), None);
     }
 
     #[test]
     fn who_has_come_farther_is_of_another_crowd() {
-        let proxy = network("192.0.2.1");
+        let proxy = "192.0.2.1";
         let there = [
             (1, proxy, Encrypted),
             (2, proxy, Greeted),
             (3, proxy, Accepted),
             (4, proxy, Accepted),
         ];
-        assert_eq!(who_goes(there.into_iter()), Some(3));
+        assert_eq!(who_goes(&came(there, &[])), Some(3));
         // Nor can it be made a reason to go: who holds places there loses them.
         let there = [
             (1, proxy, Encrypted),
             (2, proxy, Encrypted),
             (3, proxy, Accepted),
         ];
-        assert_eq!(who_goes(there.into_iter()), Some(1));
+        assert_eq!(who_goes(&came(there, &[])), Some(1));
     }
 
     #[test]
     fn of_many_networks_it_is_one_of_where_most_have_come_to() {
         let there = [
-            (1, network("192.0.2.1"), Encrypted),
-            (2, network("192.0.2.2"), Greeted),
-            (3, network("192.0.2.3"), Accepted),
-            (4, network("192.0.2.4"), Accepted),
+            (1, "192.0.2.1", Encrypted),
+            (2, "192.0.2.2", Greeted),
+            (3, "192.0.2.3", Accepted),
+            (4, "192.0.2.4", Accepted),
         ];
-        assert_eq!(who_goes(there.into_iter()), Some(3));
-        assert_eq!(who_goes(there[..3].iter().copied()), Some(1));
+        assert_eq!(who_goes(&came(there, &[])), Some(3));
+        assert_eq!(who_goes(&came(there[..3].to_vec(), &[])), Some(1));
+    }
+
+    #[test]
+    fn two_who_log_in_by_one_proxy_are_no_crowd_beside_many_networks() {
+        let there = [
+            (1, "192.0.2.1", Accepted),
+            (2, "192.0.2.2", Accepted),
+            (3, "192.0.2.3", Accepted),
+            (4, "192.0.2.10", Greeted),
+            (5, "192.0.2.10", Greeted),
+        ];
+        assert_eq!(who_goes(&came(there, &[])), Some(1));
+    }
+
+    #[test]
+    fn who_has_just_come_stays_while_others_sit_there() {
+        let there = [
+            (1, "192.0.2.1", Greeted),
+            (2, "192.0.2.10", Accepted),
+            (3, "192.0.2.10", Accepted),
+            (4, "192.0.2.10", Accepted),
+        ];
+        assert_eq!(who_goes(&came(there, &[1])), Some(1));
+        assert_eq!(who_goes(&came(there, &[1, 3, 4])), Some(3));
+        assert_eq!(who_goes(&came(there, &[])), Some(2));
     }
 }

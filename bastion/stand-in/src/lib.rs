@@ -1,8 +1,8 @@
 //! A double of Pomerium's SSH proxy, for trying and testing `bastion` without Pomerium: it mints
 //! the certificates that Pomerium mints, and is as strict towards the server behind it.
 //!
-//! It has its own SSH, both roles, so that it shares no code with the server under test and can
-//! send anything. From the bottom up:
+//! It has its own SSH, both roles, so that its transport is not that of the server under test
+//! (russh), and it can send anything. From the bottom up:
 //! - [`wire`], [`message`]: data types, message numbers
 //! - [`transport`]: packets and keys
 //! - [`signing`], [`authentication`]: who one is

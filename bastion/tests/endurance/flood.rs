@@ -25,9 +25,17 @@ enum Kind {
     Garbage,
     /// A version and a packet that begins a key exchange, and no more.
     Stalled,
+    /// A version, and the length of the largest packet, which never comes.
+    Announced,
 }
 
-const KINDS: [Kind; 4] = [Kind::HalfOpen, Kind::Slow, Kind::Garbage, Kind::Stalled];
+const KINDS: [Kind; 5] = [
+    Kind::HalfOpen,
+    Kind::Slow,
+    Kind::Garbage,
+    Kind::Stalled,
+    Kind::Announced,
+];
 
 /// Where they come from; who logs in comes from 127.0.0.1.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +50,8 @@ enum Sources {
 
 /// Connections of one task that are open at a time.
 const OPEN: usize = 200;
+/// Logins at a time.
+const TOGETHER: usize = 5;
 /// Tasks of each kind.
 const TASKS: u32 = 4;
 
@@ -109,19 +119,24 @@ fn withstands(sources: Sources) {
     let (began, before) = (Instant::now(), flood.made());
     let gate = server.gate();
     let memory_before = status_field(gate, "VmRSS").unwrap();
-    let mut times: Vec<_> = (0..logins)
-        .map(|number| {
-            let began = Instant::now();
-            let run = output(server.ssh(&user, &[]).arg("echo in"));
-            assert_eq!(
-                text(&run.stdout),
-                "in\n",
-                "login {number} in a flood from {sources:?}: {}",
-                text(&run.stderr)
-            );
-            began.elapsed()
+    // Several at a time, by one proxy: they must not be a crowd.
+    let together = || {
+        let ssh = |_| {
+            let mut ssh = server.ssh(&user, &[]);
+            ssh.arg("echo in");
+            ssh
+        };
+        let all: Vec<_> = (0..TOGETHER).map(ssh).collect();
+        std::thread::scope(|scope| {
+            let all = all.into_iter();
+            let all: Vec<_> = all
+                .map(|ssh| scope.spawn(move || log_in(ssh, sources)))
+                .collect();
+            let took = all.into_iter().map(|one| one.join().unwrap());
+            took.collect::<Vec<_>>()
         })
-        .collect();
+    };
+    let mut times: Vec<_> = (0..logins / TOGETHER).flat_map(|_| together()).collect();
     let seconds = began.elapsed().as_secs_f64();
     let made = flood.made() - before;
     let memory = status_field(gate, "VmHWM").unwrap();
@@ -135,6 +150,19 @@ fn withstands(sources: Sources) {
         (made as f64) / seconds
     );
     assert_eq!(server.gate(), gate, "the gate has been restarted");
+}
+
+/// How long it took.
+fn log_in(mut ssh: Command, sources: Sources) -> Duration {
+    let began = Instant::now();
+    let run = output(&mut ssh);
+    let said = text(&run.stderr);
+    assert_eq!(
+        text(&run.stdout),
+        "in\n",
+        "in a flood from {sources:?}: {said}"
+    );
+    began.elapsed()
 }
 
 /// Goes on until it is dropped.
@@ -211,6 +239,7 @@ async fn come(kind: Kind, server: SocketAddr, sources: Sources) -> std::io::Resu
         Kind::Slow => b"SSH-2.0-",
         Kind::Garbage => &[b"SSH-2.0-x\r\n".as_slice(), &rand::random::<[u8; 32]>()].concat(),
         Kind::Stalled => &[b"SSH-2.0-x\r\n".as_slice(), &kexinit()].concat(),
+        Kind::Announced => b"SSH-2.0-x\r\n\x00\x04\x00\x00\x08\x14",
     };
     let _closed_by_now = stream.try_write(says);
     Ok(stream)

@@ -3,6 +3,7 @@
 use super::handshake::settle;
 use crate::chart::Chart;
 use crate::client::{Job, Work};
+use crate::machine;
 use crate::numbers::{milliseconds, percentile};
 use crate::report::{Report, Target};
 use crate::server::Kind;
@@ -26,7 +27,8 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
     } else {
         vec![10, 100, 1000, 4000]
     };
-    for open in steps {
+    let possible = machine::sessions_possible();
+    for open in steps.into_iter().filter(|&open| open <= possible) {
         let (mut rate, mut time, mut cpu) =
             (Rounds::default(), Rounds::default(), Rounds::default());
         // One after the other: both at once would measure this machine's memory.

@@ -216,9 +216,9 @@ mod tests {
 
     #[test]
     fn every_event_is_in_the_readme_with_its_fields() {
-        let (_, table) = include_str!("../../../README.md")
-            .split_once("## Events")
-            .unwrap();
+        let readme = include_str!("../../../README.md");
+        let (_, table) = readme.split_once("## Events").unwrap();
+        let (table, _) = table.split_once("## Reasons").unwrap();
         let mut rows: Vec<_> = table
             .lines()
             .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
@@ -235,6 +235,26 @@ mod tests {
             }
         }
         assert!(rows.is_empty(), "there is no such event: {rows:?}");
+    }
+
+    #[test]
+    fn every_reason_is_in_the_readme() {
+        let readme = include_str!("../../../README.md");
+        let (_, table) = readme.split_once("## Reasons").unwrap();
+        let codes = [
+            include_str!("../../policy/refusal.rs"),
+            include_str!("../grants.rs"),
+        ];
+        let codes = codes.iter().flat_map(|source| {
+            let (_, function) = source.split_once("fn code(&self)").unwrap();
+            let (function, _) = function.split_once("\n    }\n").unwrap();
+            function.split('"').skip(1).step_by(2)
+        });
+        let codes: Vec<_> = codes.collect();
+        assert!(codes.len() > 20, "{codes:?}");
+        for code in codes {
+            assert!(table.contains(&format!("`{code}`")), "{code}");
+        }
     }
 
     #[test]

@@ -331,13 +331,17 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(
         }
     }
 
-    buffer.buffer.resize(buffer.len + 4, 0);
-    trace!("read_exact {:?}", buffer.len + 4);
-
-    let l = cipher.packet_length_to_read_for_block_length();
-
-    #[allow(clippy::indexing_slicing)] // length checked
-    stream.read_exact(&mut buffer.buffer[l..]).await?;
+    // A large packet gets its memory once as much of it is there as every peer has to take (RFC
+    // 4253 section 6.1): a few bytes that only announce one are not to cost its size.
+    const AT_FIRST: usize = 35_000;
+    let mut l = cipher.packet_length_to_read_for_block_length();
+    for end in [AT_FIRST.min(buffer.len + 4), buffer.len + 4] {
+        buffer.buffer.resize(end, 0);
+        trace!("read_exact {end:?}");
+        #[allow(clippy::indexing_slicing)] // length checked
+        stream.read_exact(&mut buffer.buffer[l..]).await?;
+        l = end;
+    }
 
     trace!("read_exact done");
     let seqn = buffer.seqn.0;
