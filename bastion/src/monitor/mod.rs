@@ -187,6 +187,10 @@ impl Monitor {
             self.hear_sessions()?;
             self.reap()?;
             if self.looked.elapsed() >= LOOK_AGAIN {
+                // Not at every message: that would cost the more, the more sessions there are.
+                for event in self.sessions.end_overdue() {
+                    self.audit.record(&event)?;
+                }
                 self.look_again()?;
             }
             if self.has_stopped()? {
@@ -228,9 +232,6 @@ impl Monitor {
                 })?;
                 self.gate.forget().map_err(MonitorError::GateUnusable)?;
             }
-        }
-        for event in self.sessions.end_overdue() {
-            self.audit.record(&event)?;
         }
         Ok(())
     }
