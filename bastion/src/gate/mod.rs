@@ -159,11 +159,12 @@ pub fn run() -> Result<(), GateError> {
     let transports = Transports::new(&host_keys, &limits)?;
     drop(host_keys);
     // Before the fence: both look at files.
+    let descriptors = process::descriptor_limit().map_err(system("read a limit"))?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     russh::kex::prepare_random()
         .map_err(|error| system("draw random numbers")(io::Error::other(error)))?;
     let fence = sandbox::enter(account.as_ref(), &root)?;
-    let shards = Shards::start(processors).map_err(system("start threads"))?;
+    let shards = Shards::start(processors, descriptors).map_err(system("start threads"))?;
     sandbox::forbid_more_threads()?;
     // Accepts connections and hears the monitor; the connections are served by the shards.
     let runtime = tokio::runtime::Builder::new_current_thread()

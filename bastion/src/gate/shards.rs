@@ -15,6 +15,8 @@ use tokio::runtime::{Builder, Handle};
 /// Threads, and how many there are for each processor where those are many.
 const AT_LEAST: usize = 32;
 const FOR_EACH_PROCESSOR: usize = 4;
+/// Of which a thread itself takes three.
+const DESCRIPTORS_FOR_EACH: usize = 16;
 /// Tasks that run before the thread looks for news from outside: few, because connections that
 /// move bytes always have one ready.
 const TASKS_BEFORE_NEWS: u32 = 8;
@@ -34,9 +36,11 @@ pub(super) struct Place {
 }
 
 impl Shards {
-    /// Starts the threads, which end with the process.
-    pub(super) fn start(processors: usize) -> io::Result<Self> {
-        (0..AT_LEAST.max(processors * FOR_EACH_PROCESSOR))
+    /// Starts the threads, which end with the process: fewer, where there are few descriptors for
+    /// the connections.
+    pub(super) fn start(processors: usize, descriptors: usize) -> io::Result<Self> {
+        let wanted = AT_LEAST.max(processors * FOR_EACH_PROCESSOR);
+        (0..wanted.min(descriptors / DESCRIPTORS_FOR_EACH).max(1))
             .map(|_| Shard::start())
             .collect::<io::Result<_>>()
             .map(Self)

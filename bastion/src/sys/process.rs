@@ -109,6 +109,12 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(soft)
 }
 
+/// How many descriptors this process may have.
+pub fn descriptor_limit() -> io::Result<usize> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(usize::try_from(soft).unwrap_or(usize::MAX))
+}
+
 /// Gives up every capability but these, as far as they are there.
 pub fn keep_capabilities(needed: &[Capability]) -> io::Result<()> {
     for set in [CapSet::Effective, CapSet::Permitted] {
