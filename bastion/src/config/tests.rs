@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn complaint(text: &str) -> String {
+    Config::parse(text).unwrap_err().to_string()
+}
+
 #[test]
 fn an_empty_file_is_the_default() {
     assert_eq!(
@@ -12,9 +16,7 @@ fn an_empty_file_is_the_default() {
 
 #[test]
 fn an_unknown_key_is_named() {
-    let error = Config::parse("listen_address = \"0.0.0.0:22\"")
-        .unwrap_err()
-        .to_string();
+    let error = complaint("listen_address = \"0.0.0.0:22\"");
     assert!(error.contains("unknown field `listen_address`"), "{error}");
 }
 
@@ -40,9 +42,7 @@ fn times_are_written_as_people_write_them() {
             .as_secs(),
         120
     );
-    let error = Config::parse("login_grace_time = \"soon\"")
-        .unwrap_err()
-        .to_string();
+    let error = complaint("login_grace_time = \"soon\"");
     assert!(error.contains("\"soon\" is not a time"), "{error}");
 }
 
@@ -61,16 +61,12 @@ fn forwarding_is_configured_in_the_words_of_sshd_config() {
     let config = Config::parse(text).unwrap();
     assert_eq!(config.stream_local_bind_mask, 0o111);
     assert_eq!(config.gateway_ports, GatewayPorts::ClientSpecified);
-    let error = Config::parse("deny_open = [\"169.254.169.254\"]")
-        .unwrap_err()
-        .to_string();
+    let error = complaint("deny_open = [\"169.254.169.254\"]");
     assert!(
         error.contains("deny_open") && error.contains("write host:port"),
         "{error}"
     );
-    let error = Config::parse("stream_local_bind_mask = \"0999\"")
-        .unwrap_err()
-        .to_string();
+    let error = complaint("stream_local_bind_mask = \"0999\"");
     assert!(error.contains("\"0999\" is not a umask"), "{error}");
 }
 
@@ -134,7 +130,7 @@ fn table() -> Vec<(&'static str, &'static str)> {
 
 #[test]
 fn every_key_is_once_in_the_readme() {
-    let error = Config::parse("no_such_key = 0").unwrap_err().to_string();
+    let error = complaint("no_such_key = 0");
     let (_, listed) = error.split_once("expected one of ").unwrap();
     let mut known: Vec<_> = listed.split('`').skip(1).step_by(2).collect();
     let mut written: Vec<_> = table().into_iter().map(|(key, _)| key).collect();

@@ -81,9 +81,9 @@ impl NotGranted {
 }
 
 impl Grants {
-    /// Decides on a request at the time `now`, in seconds since the epoch, and remembers what it
+    /// Decides on a request at the time `now`, and remembers what it
     /// grants.
-    pub(super) fn decide(&mut self, request: &GrantRequest, rules: &Rules, now: u64) -> Outcome {
+    pub(super) fn decide(&mut self, request: &GrantRequest, rules: &Rules, now: Now) -> Outcome {
         let login = LoginRequest {
             login_name: &request.login_name,
             source: request.peer.ip(),
@@ -93,7 +93,7 @@ impl Grants {
         let Decision {
             certificate,
             verdict,
-        } = policy::decide(&login, now, rules);
+        } = policy::decide(&login, now.epoch, rules);
         let record = certificate.as_ref().map(CertificateRecord::from);
         let verdict = match (verdict, certificate) {
             (Ok(permissions), Some(certificate)) => {
@@ -115,7 +115,7 @@ impl Grants {
         request: &GrantRequest,
         permissions: Permissions,
         certificate: UserCertificate,
-        now: u64,
+        now: Now,
     ) -> Result<String, NotGranted> {
         if self.by_connection.contains_key(&request.connection) {
             return Err(NotGranted::Repeated);
@@ -124,19 +124,14 @@ impl Grants {
             return Err(NotGranted::TooMany);
         }
         let until = permissions.valid_before();
-        let at = Instant::now();
-        let clocks = Now {
-            instant: at,
-            epoch: now,
-        };
         let session_id = &request.proof.session_id;
-        if !self.used.first_use(session_id, until, clocks) {
+        if !self.used.first_use(session_id, until, now) {
             return Err(NotGranted::Replayed);
         }
         let account = permissions.account().to_owned();
         let grant = Grant {
             permissions,
-            at,
+            at: now.instant,
             certificate,
             peer: request.peer,
             local: request.local,

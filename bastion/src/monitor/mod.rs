@@ -28,6 +28,7 @@ use thiserror::Error;
 use crate::config::{self, Config};
 use crate::ipc::{ConnectionId, GateSetup, ToGate};
 use crate::policy::Rules;
+use crate::policy::lifetime::Now;
 use crate::sys::process;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::ProgramLimits;
@@ -336,5 +337,13 @@ impl Monitor {
             self.sessions.kill();
         }
         Ok(false)
+    }
+}
+
+/// What both clocks say.
+fn clocks() -> Now {
+    Now {
+        instant: Instant::now(),
+        epoch: audit::now(),
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use super::audit::{self, Event};
-use super::{MESSAGES_A_TURN, Monitor, MonitorError};
+use super::{MESSAGES_A_TURN, Monitor, MonitorError, clocks};
 use crate::config::Sandbox;
 use crate::ipc::{ConnectionId, FromGate, GrantRequest, ToGate, Verdict};
 use crate::policy;
@@ -112,7 +112,7 @@ impl Monitor {
 
     /// Decides on a user's request, again and from nothing but its own knowledge.
     fn grant(&mut self, request: &GrantRequest) -> Result<(), MonitorError> {
-        let outcome = self.grants.decide(request, &self.rules(), audit::now());
+        let outcome = self.grants.decide(request, &self.rules(), clocks());
         self.audit.record(&Event::login(request, &outcome))?;
         let verdict = match &outcome.verdict {
             Ok(_) => Verdict::Granted,

@@ -12,12 +12,13 @@ use nix::unistd::Pid;
 
 use super::accounts::Accounts;
 use super::audit::{self, Event};
+use super::clocks;
 use super::grants::Grant;
 use super::starter::Starter;
 use crate::config::Config;
 use crate::ipc::{ConnectionId, Link, LinkError, SessionEvent, SessionSetup, SessionTerms};
 use crate::policy::forwarding::ForwardingRules;
-use crate::policy::lifetime::{self, LoggedIn, Now};
+use crate::policy::lifetime::{self, LoggedIn};
 use crate::policy::wildcard;
 use crate::sys::account::{Account, terminal_group};
 use crate::sys::process::{self, Ended};
@@ -208,9 +209,9 @@ impl Sessions {
     /// those whose time is over, for a gate that was taken over need not end their connections.
     /// What they started gets SIGHUP from them, as when a connection ends.
     pub(super) fn end_overdue(&mut self) -> Vec<Event> {
-        let mut events = Vec::new();
+        let (mut events, now) = (Vec::new(), clocks());
         for (&pid, session) in &mut self.running {
-            let last_moment = session.lifetime.last_moment(session.login, clocks());
+            let last_moment = session.lifetime.last_moment(session.login, now);
             if last_moment.is_none_or(|(left, _)| !left.is_zero()) {
                 // Nor is it any more, when the clock was set forward and back.
                 session.overdue_since = None;
@@ -335,13 +336,6 @@ impl Running {
             },
             SessionEvent::Forward(event) => Event::forward(connection, event),
         }
-    }
-}
-
-fn clocks() -> Now {
-    Now {
-        instant: Instant::now(),
-        epoch: audit::now(),
     }
 }
 

@@ -81,8 +81,7 @@ impl<T: PartialEq> WatchedFile<T> {
         let content = files::read_relied_on(&self.path, self.format.limit);
         // It is tried again: a shortage (EMFILE, ENOMEM) passes, and whether a file can be relied on
         // depends on how its file system is mounted, too.
-        let may_pass = content.is_err();
-        self.seen = (settled && !may_pass).then_some(version);
+        self.seen = (settled && content.is_ok()).then_some(version);
         let says = self.parse(content);
         if self.said.as_ref() == Some(&says) {
             return None;

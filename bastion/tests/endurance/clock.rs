@@ -10,7 +10,7 @@ use std::process::Command;
 
 use pomerium_stand_in::client::{Client, Options};
 
-use crate::support::{LIMIT, Server, User, as_root, now, text};
+use crate::support::{LIMIT, Server, User, as_root, authenticate, now, text};
 use crate::{log_in, run};
 
 const DAY: i64 = 24 * 60 * 60;
@@ -91,10 +91,7 @@ async fn is_refused(server: &mut Server, user: &User, code: &str) {
     let mut client = Client::connect(server.address, Options::pomerium())
         .await
         .unwrap();
-    let outcome = client
-        .authenticate("claw", &user.private, &user.certificate)
-        .await;
-    assert!(outcome.is_err() || outcome.unwrap().success().is_err());
+    assert!(authenticate(&mut client, user).await.is_err());
     let refused = server.event("login", |event| event["verdict"] == "refused");
     assert_eq!(refused["reason"]["code"], code);
 }

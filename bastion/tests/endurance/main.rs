@@ -17,7 +17,7 @@ mod flood;
 mod load;
 
 use pomerium_stand_in::client::{Client, Options};
-use support::{Server, User};
+use support::{Server, User, authenticate};
 
 /// Whether to go on for long; the test command takes a share.
 fn is_full() -> bool {
@@ -49,10 +49,7 @@ async fn log_in(server: &Server, user: &User) -> Client {
         let mut client = Client::connect(server.address, Options::pomerium())
             .await
             .unwrap();
-        let outcome = client
-            .authenticate("claw", &user.private, &user.certificate)
-            .await;
-        outcome.unwrap().success().unwrap();
+        authenticate(&mut client, user).await.unwrap();
         client
     };
     tokio::time::timeout(support::LIMIT, logging_in)
