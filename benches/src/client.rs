@@ -18,6 +18,7 @@ use russh::keys::{
 use russh::{ChannelMsg, Disconnect, Preferred, kex};
 use serde::{Deserialize, Serialize};
 
+use crate::scheduling;
 use crate::server::Server;
 use crate::subject::Bench;
 
@@ -115,7 +116,11 @@ pub(crate) struct Running {
 
 impl Running {
     fn start(job: &Job) -> anyhow::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let program = std::env::current_exe()?;
+        let mut command = match job.work {
+            Work::Keystrokes { .. } => scheduling::ahead_of_all(&program),
+            _ => Command::new(&program),
+        };
         command.arg("load").arg(serde_json::to_string(job)?);
         let mut child = command
             .stdin(Stdio::piped())

@@ -11,6 +11,7 @@ mod measures;
 mod numbers;
 mod openssh;
 mod report;
+mod scheduling;
 mod server;
 mod subject;
 
@@ -68,6 +69,7 @@ fn main() -> anyhow::Result<()> {
         return client::run(&job);
     }
     machine::raise_descriptor_limit();
+    let _group = scheduling::OneGroup::enter();
     let bastion = match bastion {
         Some(file) => file,
         None => server::build_bastion()?,

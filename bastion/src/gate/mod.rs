@@ -39,7 +39,7 @@ use tokio::sync::watch;
 use crate::ipc::{FromGate, GateSetup, Limits, Link, LinkError, ToGate};
 use crate::policy::Rules;
 use crate::sys::sandbox::{self, SandboxError};
-use crate::sys::{process, spawn};
+use crate::sys::{process, scheduling, spawn};
 use monitor::Monitor;
 use shards::{Pulse, Shards};
 use transport::Transports;
@@ -49,6 +49,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What a thread keeps of memory that was freed: about a window's worth of packets and a buffer of
 /// each kind. A connection that moved many bytes gives it back at its end.
 const KEPT_MEMORY: i32 = 4 << 20;
+/// The shortest turns there are: a key that is pressed does not wait for transfers, nor for what
+/// else keeps the processors busy.
+const TURN: Duration = Duration::from_micros(100);
 
 /// Why the gate cannot serve (any more).
 #[derive(Debug, Error)]
@@ -163,6 +166,8 @@ pub fn run() -> Result<(), GateError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     russh::kex::prepare_random()
         .map_err(|error| system("draw random numbers")(io::Error::other(error)))?;
+    // Where that is refused, it is served like any other process.
+    let _refused = scheduling::take_turns_of(TURN);
     let fence = sandbox::enter(account.as_ref(), &root)?;
     let shards = Shards::start(processors, descriptors).map_err(system("start threads"))?;
     sandbox::forbid_more_threads()?;

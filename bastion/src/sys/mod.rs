@@ -14,6 +14,7 @@ pub mod read;
 pub mod readiness;
 pub mod resolver;
 pub mod sandbox;
+pub mod scheduling;
 pub mod signals;
 pub mod socket;
 pub mod spawn;
