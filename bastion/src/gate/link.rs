@@ -2,14 +2,18 @@
 
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{Interest, Ready};
 
 use crate::ipc::{Link, LinkError};
 use crate::sys::readiness;
+
+/// How long to wait before asking again where nothing tells us.
+const MEANWHILE: Duration = Duration::from_millis(10);
 
 /// A [`Link`] whose operations wait until they can be done.
 pub(super) struct AsyncLink<S, R> {
@@ -20,10 +24,9 @@ pub(super) struct AsyncLink<S, R> {
 impl<S: Serialize, R: DeserializeOwned> AsyncLink<S, R> {
     /// To be called on a runtime.
     pub(super) fn new(link: Link<S, R>) -> Result<Self, LinkError> {
-        let both = Interest::READABLE | Interest::WRITABLE;
-        let socket = readiness::watch(link.into_socket(), both).map_err(LinkError::System)?;
+        let socket = readiness::watch(link.into_socket(), Interest::READABLE);
         Ok(Self {
-            socket,
+            socket: socket.map_err(LinkError::System)?,
             messages: PhantomData,
         })
     }
@@ -33,39 +36,37 @@ impl<S: Serialize, R: DeserializeOwned> AsyncLink<S, R> {
         message: &S,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), LinkError> {
-        self.when_ready(Interest::WRITABLE, Ready::WRITABLE, |socket| {
-            Link::<S, R>::send_on(socket, message, descriptors)
-        })
-        .await
-    }
-
-    pub(super) async fn receive(&self) -> Result<(R, Vec<OwnedFd>), LinkError> {
-        self.when_ready(
-            Interest::READABLE,
-            Ready::READABLE,
-            Link::<S, R>::receive_on,
-        )
-        .await
-    }
-
-    async fn when_ready<T>(
-        &self,
-        interest: Interest,
-        readiness: Ready,
-        operation: impl Fn(BorrowedFd<'_>) -> Result<T, LinkError>,
-    ) -> Result<T, LinkError> {
         // A peer that never stops talking must not keep its thread from the others.
         tokio::task::consume_budget().await;
         loop {
-            let mut guard = self
-                .socket
-                .ready(interest)
-                .await
-                .map_err(LinkError::System)?;
-            match operation(self.socket.get_ref().as_fd()) {
-                Err(LinkError::NotNow) => guard.clear_ready_matching(readiness),
+            match Link::<S, R>::send_on(self.socket.get_ref().as_fd(), message, descriptors) {
+                Err(LinkError::NotNow) => self.room().await,
                 outcome => return outcome,
             }
+        }
+    }
+
+    pub(super) async fn receive(&self) -> Result<(R, Vec<OwnedFd>), LinkError> {
+        // As above.
+        tokio::task::consume_budget().await;
+        loop {
+            let mut guard = self.socket.readable().await.map_err(LinkError::System)?;
+            match Link::<S, R>::receive_on(self.socket.get_ref().as_fd()) {
+                Err(LinkError::NotNow) => guard.clear_ready(),
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Waits for room. That is watched for only as long as it is wanted: each message that the
+    /// other part takes makes some, and would wake this thread.
+    async fn room(&self) {
+        let again = self.socket.get_ref().try_clone();
+        match again.and_then(|socket| readiness::watch(socket, Interest::WRITABLE)) {
+            // Who has failed is told so by the next attempt.
+            Ok(socket) => drop(socket.writable().await),
+            // No descriptor left to watch it by.
+            Err(_) => tokio::time::sleep(MEANWHILE).await,
         }
     }
 }

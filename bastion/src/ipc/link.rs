@@ -1,5 +1,6 @@
 //! One end of a socket that carries typed messages and descriptors.
 
+use std::cell::RefCell;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,6 +19,11 @@ pub const MAX_MESSAGE: usize = 160 * 1024;
 /// Room for a message from the start: one that grows leaves copies of itself behind, and those with
 /// host keys are not longer than this.
 const USUAL: usize = 16 * 1024;
+
+thread_local! {
+    /// Where messages are received, one after another. Memory is what has been written to.
+    static ROOM: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_MESSAGE]);
+}
 
 /// Why a message could not be sent or received. Any of these but `NotNow` ends the link.
 #[derive(Debug, Error)]
@@ -88,11 +94,15 @@ impl<S: Serialize, R: DeserializeOwned> Link<S, R> {
 
     /// As [`Link::receive`], on a link's socket.
     pub fn receive_on(socket: BorrowedFd<'_>) -> Result<(R, Vec<OwnedFd>), LinkError> {
-        let received = socket::receive(socket, MAX_MESSAGE).map_err(from_system)?;
-        let (mut bytes, descriptors) = received.ok_or(LinkError::Closed)?;
-        let message = decode(&bytes);
-        bytes.as_mut_slice().zeroize();
-        Ok((message?, descriptors))
+        ROOM.with_borrow_mut(|room| {
+            let received = socket::receive(socket, room).map_err(from_system)?;
+            let (length, descriptors) = received.ok_or(LinkError::Closed)?;
+            let bytes = room.get_mut(..length).unwrap_or_default();
+            let message = decode(bytes);
+            // It may hold a host key.
+            bytes.zeroize();
+            Ok((message?, descriptors))
+        })
     }
 }
 

@@ -133,12 +133,14 @@ impl Session {
             if parts.last() == Some(&true) {
                 return Ok(());
             }
-            while let Some(signal) = signals.next() {
-                if signal != Signal::SIGCHLD {
-                    return Ok(());
+            if parts.get(1) == Some(&true) {
+                while let Some(signal) = signals.next() {
+                    if signal != Signal::SIGCHLD {
+                        return Ok(());
+                    }
                 }
+                self.reap()?;
             }
-            self.reap()?;
             for outcome in self.forwarding.step(forwarded, Instant::now()) {
                 self.tell(outcome)?;
             }

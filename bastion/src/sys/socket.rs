@@ -3,10 +3,11 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, getsockopt, recv, sendmsg,
-    setsockopt, socketpair, sockopt,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, getsockopt, sendmsg, setsockopt,
+    socketpair, sockopt,
 };
 
 /// The most descriptors that one message carries.
@@ -47,23 +48,20 @@ pub fn send(
     Ok(())
 }
 
-/// Receives one message of at most `limit` bytes, with its descriptors; `None` when the peer has
-/// closed. `WouldBlock` when there is none, `InvalidData` when it is longer, or has more
-/// descriptors than a message of ours; all that came with it is closed then. A process that can
-/// hold no more descriptors gets the message without any.
+/// Receives one message into `room`, with its descriptors; returns its length, and `None` when the
+/// peer has closed. `WouldBlock` when there is none, `InvalidData` when there is not enough room, or it
+/// has more descriptors than a message of ours; all that came with it is closed then. A process
+/// that can hold no more descriptors gets the message without any.
 pub fn receive(
     socket: BorrowedFd<'_>,
-    limit: usize,
-) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
-    let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
-    let length = recv(socket.as_raw_fd(), &mut [], peek)?;
-    let mut message = vec![0; length.min(limit)];
-    let (missing, descriptors) = receive_with_descriptors(socket, &mut message)?;
-    let descriptors = match missing {
+    room: &mut [u8],
+) -> io::Result<Option<(usize, Vec<OwnedFd>)>> {
+    let (length, missing, descriptors) = receive_with_descriptors(socket, room)?;
+    let descriptors = match missing.contains(MsgFlags::MSG_CTRUNC) {
         true => Vec::new(),
         false => descriptors,
     };
-    if length > limit || descriptors.len() > MAX_DESCRIPTORS {
+    if missing.contains(MsgFlags::MSG_TRUNC) || descriptors.len() > MAX_DESCRIPTORS {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "a message of another part is not as it should be",
@@ -71,15 +69,15 @@ pub fn receive(
     }
     // A sequenced-packet socket has no other sign of its end than a message of no bytes; our
     // messages are never empty.
-    Ok((length > 0).then_some((message, descriptors)))
+    Ok((length > 0).then_some((length, descriptors)))
 }
 
 /// recvmsg(2), with every descriptor that the kernel hands out owned, also where it had to leave
-/// some out (EMFILE). Returns whether it had to.
+/// some out (EMFILE). Returns the message's length, and what the kernel says is missing.
 fn receive_with_descriptors(
     socket: BorrowedFd<'_>,
     message: &mut [u8],
-) -> io::Result<(bool, Vec<OwnedFd>)> {
+) -> io::Result<(usize, MsgFlags, Vec<OwnedFd>)> {
     // Room for all that one message can carry (SCM_MAX_FD, 253), in units that are aligned.
     let mut control = [0_u64; 160];
     let mut part = libc::iovec {
@@ -95,9 +93,7 @@ fn receive_with_descriptors(
     // SAFETY: the header points at buffers that live through the call, with their lengths.
     let received =
         unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
-    if received < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let received = Errno::result(received)?;
     let mut descriptors = Vec::new();
     // SAFETY: the kernel has filled the control buffer, of which the header has the length.
     let mut item = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
@@ -118,8 +114,8 @@ fn receive_with_descriptors(
         // SAFETY: as above.
         item = unsafe { libc::CMSG_NXTHDR(&raw const header, item) };
     }
-    let missing = header.msg_flags & libc::MSG_CTRUNC != 0;
-    Ok((missing, descriptors))
+    let missing = MsgFlags::from_bits_retain(header.msg_flags);
+    Ok((received.unsigned_abs(), missing, descriptors))
 }
 
 /// Has this Unix socket take no descriptors from its peer: closing one that nobody wanted may
@@ -148,7 +144,9 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Makes reads and writes of this open file fail with `WouldBlock` instead of waiting.
 pub fn do_not_block(fd: BorrowedFd<'_>) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
-    fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    if !flags.contains(OFlag::O_NONBLOCK) {
+        fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    }
     Ok(())
 }
 

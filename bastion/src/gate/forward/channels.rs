@@ -288,6 +288,9 @@ impl ForwardedChannels {
                 let _or_never = tokio::time::timeout(LINGER, input.copy_to(&socket)).await;
             }
         }
+        // The client first: it may be waiting for this.
+        tokio::task::yield_now().await;
+        drop(socket);
         self.lock().open.remove(&id);
         let closed = FromGate::channel_closed(terms.connection, id.into(), &traffic);
         terms.gate.monitor.tell(closed).await;

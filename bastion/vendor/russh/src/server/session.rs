@@ -678,6 +678,9 @@ impl Session {
         let reading = start_reading(stream_read, buffer, opening_cipher);
         pin!(reading);
         let mut is_reading = None;
+        // A message that `select!` took and whose packets are not written yet: there may be
+        // more, which go with it.
+        let mut unwritten = false;
 
         #[allow(clippy::panic)] // false positive in macro
         while !self.common.disconnected {
@@ -700,8 +703,8 @@ impl Session {
             // Leave application messages in the bounded receiver once a peer's
             // channel window is exhausted. Network reads remain active so a
             // window adjustment can release the queued data.
+            let mut drained = usize::from(std::mem::take(&mut unwritten));
             if !self.kex.active() && !self.common.has_any_pending_data() {
-                let mut drained = 0;
                 while drained < MAX_MESSAGES_PER_BATCH
                     && self.common.packet_writer.buffer().buffer.len() < MAX_BYTES_PER_BATCH
                 {
@@ -720,15 +723,15 @@ impl Session {
                         break;
                     }
                 }
-                if drained > 0 {
-                    self.flush()?;
-                    crate::flush_or_timeout(
-                        &mut self.common.packet_writer,
-                        &mut stream_write,
-                        inactivity_timer.as_mut(),
-                    )
-                    .await?;
-                }
+            }
+            if drained > 0 {
+                self.flush()?;
+                crate::flush_or_timeout(
+                    &mut self.common.packet_writer,
+                    &mut stream_write,
+                    inactivity_timer.as_mut(),
+                )
+                .await?;
                 // A drained Disconnect sets this; don't block in `select!` after.
                 if self.common.disconnected {
                     continue;
@@ -807,6 +810,7 @@ impl Session {
                     return Err(crate::Error::InactivityTimeout.into());
                 }
                 msg = self.priority_receiver.recv(), if !self.kex.active() => {
+                    unwritten = true;
                     match msg {
                         Some(msg) => self.dispatch_msg(msg)?,
                         None => {
@@ -815,6 +819,7 @@ impl Session {
                     }
                 }
                 msg = self.receiver.recv(), if !self.kex.active() && !self.common.has_any_pending_data() => {
+                    unwritten = true;
                     // Channel open replies must be dispatched before any
                     // channel traffic queued after them: `msg` may be data for
                     // a channel whose confirmation is still sitting in the
@@ -832,14 +837,16 @@ impl Session {
                     }
                 }
             }
-            self.flush()?;
+            if !unwritten || self.common.disconnected {
+                self.flush()?;
 
-            crate::flush_or_timeout(
-                &mut self.common.packet_writer,
-                &mut stream_write,
-                inactivity_timer.as_mut(),
-            )
-            .await?;
+                crate::flush_or_timeout(
+                    &mut self.common.packet_writer,
+                    &mut stream_write,
+                    inactivity_timer.as_mut(),
+                )
+                .await?;
+            }
 
             if self.common.received_data {
                 // Reset the number of failed keepalive attempts. We don't
