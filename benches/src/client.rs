@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use russh::client::{self, Handle};
+use russh::client::{self, Handle, Msg};
 use russh::keys::{
     Algorithm, Certificate, EcdsaCurve, HashAlg, PrivateKey, PublicKeyOrCertificate,
 };
-use russh::{ChannelMsg, Disconnect, Preferred, kex};
+use russh::{Channel, ChannelMsg, Disconnect, Preferred, kex};
 use serde::{Deserialize, Serialize};
 
 use crate::scheduling;
@@ -24,6 +24,8 @@ use crate::subject::Bench;
 
 /// No single answer takes this long.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// As many as a server of two processors opens at once without anybody waiting long.
+const HELD_AT_ONCE: usize = 8;
 
 /// What the client is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,8 +60,12 @@ pub(crate) enum Work {
     Logins { count: usize, at_once: usize },
     /// Log in, run this, leave.
     Commands { count: usize, command: String },
-    /// Open so many sessions that run this, and keep them until told to end.
-    Hold { count: usize, command: String },
+    /// Open so many sessions that run this, at a terminal or not, and keep them until told to end.
+    Hold {
+        count: usize,
+        command: String,
+        terminal: bool,
+    },
     /// Send single bytes to this command's terminal and wait for each to come back.
     Keystrokes { count: usize, command: String },
 }
@@ -172,7 +178,11 @@ async fn work(client: &Arc<Client>) -> anyhow::Result<()> {
             outcome.seconds = outcome.each.iter().sum();
             outcome
         }
-        Work::Hold { count, command } => return hold(client, count, &command).await,
+        Work::Hold {
+            count,
+            command,
+            terminal,
+        } => return hold(client, count, &command, terminal).await,
         Work::Keystrokes { count, command } => keystrokes(client, count, &command).await?,
     };
     println!("{}", serde_json::to_string(&outcome)?);
@@ -303,20 +313,22 @@ async fn run_command(client: &Client, command: &str) -> anyhow::Result<f64> {
     Ok(took.as_secs_f64())
 }
 
-async fn hold(client: &Client, count: usize, command: &str) -> anyhow::Result<()> {
+/// Opened several at a time: with sshd one after another takes minutes.
+async fn hold(
+    client: &Arc<Client>,
+    count: usize,
+    command: &str,
+    terminal: bool,
+) -> anyhow::Result<()> {
     let mut held = Vec::new();
-    for _ in 0..count {
-        let session = client.log_in().await?;
-        let mut channel = session.channel_open_session().await?;
-        channel.exec(true, command).await?;
-        loop {
-            match tokio::time::timeout(PATIENCE, channel.wait()).await? {
-                Some(ChannelMsg::Success) => break,
-                Some(ChannelMsg::WindowAdjusted { .. }) => {}
-                other => bail!("{command} was not started: {other:?}"),
-            }
+    while held.len() < count {
+        let opening = (held.len()..count).take(HELD_AT_ONCE).map(|_| {
+            let (client, command) = (client.clone(), command.to_owned());
+            tokio::spawn(async move { open(&client, &command, terminal).await })
+        });
+        for opened in opening.collect::<Vec<_>>() {
+            held.push(opened.await??);
         }
-        held.push((session, channel));
     }
     println!("ready");
     tokio::task::spawn_blocking(|| std::io::stdin().lines().for_each(drop)).await?;
@@ -324,12 +336,35 @@ async fn hold(client: &Client, count: usize, command: &str) -> anyhow::Result<()
     std::process::exit(0)
 }
 
+/// A session that runs this.
+async fn open(
+    client: &Client,
+    command: &str,
+    terminal: bool,
+) -> anyhow::Result<(Handle<TrustsAnyServer>, Channel<Msg>)> {
+    let session = client.log_in().await?;
+    let mut channel = session.channel_open_session().await?;
+    if terminal {
+        request_terminal(&channel).await?;
+    }
+    channel.exec(true, command).await?;
+    loop {
+        match tokio::time::timeout(PATIENCE, channel.wait()).await? {
+            Some(ChannelMsg::Success) => return Ok((session, channel)),
+            Some(ChannelMsg::WindowAdjusted { .. }) => {}
+            other => bail!("{command} was not started: {other:?}"),
+        }
+    }
+}
+
+async fn request_terminal(channel: &Channel<Msg>) -> Result<(), russh::Error> {
+    channel.request_pty(false, "xterm", 80, 24, 0, 0, &[]).await
+}
+
 async fn keystrokes(client: &Client, count: usize, command: &str) -> anyhow::Result<Outcome> {
     let session = client.log_in().await?;
     let mut channel = session.channel_open_session().await?;
-    channel
-        .request_pty(true, "xterm", 80, 24, 0, 0, &[])
-        .await?;
+    request_terminal(&channel).await?;
     channel.exec(true, command).await?;
     // The command says when it is there.
     wait_for_data(&mut channel).await?;

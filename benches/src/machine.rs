@@ -18,11 +18,11 @@ pub(crate) fn raise_descriptor_limit() {
         .or_else(|_refused| setrlimit(Resource::RLIMIT_NOFILE, most, most));
 }
 
-/// How many sessions a server can hold with the descriptors that it may have: five each, in
+/// How many terminals a server can hold open with the descriptors that it may have: four each, in
 /// bastion's process for the network, and some more.
-pub(crate) fn sessions_possible() -> usize {
+pub(crate) fn terminals_possible() -> usize {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
-    usize::try_from(most / 6).unwrap_or(usize::MAX)
+    usize::try_from(most.saturating_sub(1000) / 4).unwrap_or(usize::MAX)
 }
 
 pub(crate) fn describe(bench: &Bench) -> String {

@@ -28,7 +28,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
         vec![10, 100, 1000, 4000]
     };
     // The last step is as large as descriptors permit.
-    let possible = machine::sessions_possible().max(1000) / 1000 * 1000;
+    let possible = machine::terminals_possible().max(1000) / 1000 * 1000;
     for open in steps.into_iter().map(|open| open.min(possible)) {
         let (mut rate, mut time, mut cpu) =
             (Rounds::default(), Rounds::default(), Rounds::default());
@@ -42,6 +42,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
                 count: open,
                 // Ends with its connection, whoever serves it: sshd leaves a `sleep` behind.
                 command: "exec cat".into(),
+                terminal: true,
             };
             let _held = Job::new(bench, &server, idle).hold()?;
             let count = bench.count(if kind == Kind::Bastion { 1000 } else { 100 }, 4);

@@ -15,6 +15,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
                 count,
                 // Ends with its connection, whoever serves it: sshd leaves a `sleep` behind.
                 command: "exec cat".into(),
+                terminal: false,
             };
             let _held = Job::new(bench, server, work).hold()?;
             let all = server.memory()?;
