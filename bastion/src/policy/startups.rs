@@ -38,6 +38,9 @@ pub struct SourceNetwork(IpAddr);
 /// A login that takes longer than this is not about to be one.
 pub const SITS_AFTER: Duration = Duration::from_secs(2);
 
+/// More than one in so many, of one network and equally far, are a crowd.
+const CROWD: usize = 4;
+
 /// A connection, for the question of who has to go.
 #[derive(Clone, Copy, Debug)]
 pub struct Startup<Id> {
@@ -129,8 +132,8 @@ impl From<IpAddr> for SourceNetwork {
 
 /// Who has to go of those that are there, in the order in which they came: somebody who sits there,
 /// if anybody does; of the stage where most are; of the largest crowd there; the one that came
-/// first. Where many networks send few each, the crowd of a proxy is the largest by and by: it is
-/// in the stage of theirs only for a moment.
+/// first. Where many networks send few each, those who log in by one proxy are more than a network
+/// of the others: a few are no crowd, and it is by age alone that one goes.
 pub fn who_goes<Id: Copy>(there: &[Startup<Id>]) -> Option<Id> {
     let anybody_sits = there.iter().any(|one| one.sits);
     let mut crowds: HashMap<(SourceNetwork, Stage), (usize, usize, Id)> = HashMap::new();
@@ -141,8 +144,10 @@ pub fn who_goes<Id: Copy>(there: &[Startup<Id>]) -> Option<Id> {
         crowd.or_insert((0, order, one.id)).0 += 1;
         *stages.entry(one.stage).or_default() += 1;
     }
+    let a_few = there.len() / CROWD;
     let rank = |&((_, stage), (count, order, _)): &((_, Stage), (usize, usize, _))| {
-        (stages.get(&stage).copied(), count, usize::MAX - order)
+        let crowd = Some(count).filter(|&count| count > a_few);
+        (stages.get(&stage).copied(), crowd, usize::MAX - order)
     };
     let (_, (_, _, first)) = crowds.into_iter().max_by_key(rank)?;
     Some(first)
@@ -272,6 +277,22 @@ mod tests {
             (5, "192.0.2.10", Greeted),
         ];
         assert_eq!(who_goes(&came(there, &[])), Some(1));
+    }
+
+    #[test]
+    fn a_few_by_one_proxy_are_no_crowd_where_they_are_as_far_as_many_networks() {
+        let others = [
+            (1, "192.0.2.1", Greeted),
+            (2, "192.0.2.2", Greeted),
+            (3, "192.0.2.3", Greeted),
+            (4, "192.0.2.4", Greeted),
+            (5, "192.0.2.5", Greeted),
+            (6, "192.0.2.6", Accepted),
+        ];
+        let by_proxy = |ids: std::ops::Range<u8>| ids.map(|id| (id, "192.0.2.10", Greeted));
+        let with = |ids| came(others.into_iter().chain(by_proxy(ids)), &[]);
+        assert_eq!(who_goes(&with(10..12)), Some(1));
+        assert_eq!(who_goes(&with(10..20)), Some(10));
     }
 
     #[test]
