@@ -70,3 +70,36 @@ impl<S: Serialize, R: DeserializeOwned> AsyncLink<S, R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::socket;
+
+    #[test]
+    fn who_finds_no_room_goes_on_when_there_is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let (here, there) = socket::packet_pair().unwrap();
+        let there = Link::<(), u32>::new(there);
+        runtime.block_on(async {
+            let here = AsyncLink::<u32, ()>::new(Link::new(here)).unwrap();
+            let mut next = 0;
+            // Tried once, and waited for no longer.
+            while let Ok(sent) = tokio::time::timeout(Duration::ZERO, here.send(&next, &[])).await {
+                sent.unwrap();
+                next += 1;
+            }
+            let taken = async {
+                tokio::task::yield_now().await;
+                (0..next).for_each(|number| assert_eq!(there.receive().unwrap().0, number));
+            };
+            let last = async { tokio::join!(here.send(&next, &[]), taken).0 };
+            let sent = tokio::time::timeout(Duration::from_secs(10), last).await;
+            sent.expect("there was room").unwrap();
+            assert_eq!(there.receive().unwrap().0, next);
+        });
+    }
+}

@@ -21,8 +21,8 @@ pub const MAX_MESSAGE: usize = 160 * 1024;
 const USUAL: usize = 16 * 1024;
 
 thread_local! {
-    /// Where messages are received, one after another. Memory is what has been written to.
-    static ROOM: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_MESSAGE]);
+    /// Where messages are received, one after another. It takes memory as far as it has been used.
+    static ROOM: RefCell<[u8; MAX_MESSAGE]> = const { RefCell::new([0; MAX_MESSAGE]) };
 }
 
 /// Why a message could not be sent or received. Any of these but `NotNow` ends the link.
