@@ -2,11 +2,10 @@
  * file says that all of them share. The other clocks go on, as when the real one is set. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <stdint.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "preload.h"
 
 static const volatile int64_t *offset;
 static int (*real)(clockid_t, struct timespec *);
@@ -14,13 +13,7 @@ static int (*real)(clockid_t, struct timespec *);
 /* Before main, and so before the gate's fence. */
 __attribute__((constructor)) static void begin(void) {
     real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-    int file = open(OFFSET, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return;
-    void *mapped = mmap(NULL, sizeof *offset, PROT_READ, MAP_SHARED, file, 0);
-    if (mapped != MAP_FAILED)
-        offset = mapped;
-    close(file);
+    offset = shared(O_RDONLY, PROT_READ, sizeof *offset);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now) {

@@ -1,29 +1,26 @@
 //! The wall clock is set, forward and back, while bastion runs: certificates go by it, and nothing
 //! else does. The machine's own is left alone: clock.c stands between.
 
-use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::process::Command;
 
 use pomerium_stand_in::client::{Client, Options};
 
-use crate::support::{LIMIT, Server, User, as_root, authenticate, now, text};
+use crate::preload::{self, Shared};
+use crate::support::{LIMIT, Server, User, authenticate, now, text};
 use crate::{log_in, run};
 
 const DAY: i64 = 24 * 60 * 60;
 
 /// The clock of one server.
 struct Clock {
-    offset: fs::File,
+    offset: Shared,
     ahead: i64,
 }
 
 impl Clock {
     fn set(&mut self, ahead: i64) {
-        self.offset.write_all_at(&ahead.to_ne_bytes(), 0).unwrap();
+        self.offset.write(0, &ahead.to_ne_bytes());
         self.ahead = ahead;
     }
 
@@ -42,43 +39,8 @@ impl Clock {
 
 /// A server whose clock can be set; none without root or a C compiler.
 fn start(config: &str) -> Option<(Server, Clock)> {
-    if !as_root() {
-        eprintln!("skipped: not root");
-        return None;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    fs::write(path("offset"), 0_i64.to_ne_bytes()).unwrap();
-    fs::set_permissions(
-        folder.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
-    compile(&path("clock.so"), &path("offset"))?;
-    let offset = fs::OpenOptions::new().write(true).open(path("offset"));
-    let offset = offset.unwrap();
-    // Every part starts with an empty environment: what LD_PRELOAD says would not reach it.
-    let script =
-        "cp -a /etc @/etc && echo @/clock.so > @/etc/ld.so.preload && mount --bind @/etc /etc";
-    let script = script.replace('@', folder.path().to_str().unwrap());
-    let server = Server::start_after(folder, &script, config)?;
+    let (server, offset) = preload::start("clock.c", config)?;
     Some((server, Clock { offset, ahead: 0 }))
-}
-
-fn compile(library: &Path, offset: &Path) -> Option<()> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/endurance/clock.c");
-    let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror"])
-        .arg(format!("-DOFFSET=\"{}\"", offset.display()))
-        .args([Path::new("-o"), library, &source])
-        .arg("-ldl")
-        .status();
-    let Ok(status) = compiled else {
-        eprintln!("skipped: no C compiler");
-        return None;
-    };
-    assert!(status.success());
-    Some(())
 }
 
 /// What the clock says in a session that is open.

@@ -11,10 +11,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accept;
 mod clock;
 mod faults;
 mod flood;
 mod load;
+mod preload;
 
 use pomerium_stand_in::client::{Client, Options};
 use support::{Server, User, authenticate};

@@ -11,7 +11,7 @@ use ssh_key::public::{Ed25519PublicKey, KeyData, SkEd25519};
 use ssh_key::{HashAlg, PrivateKey, PublicKey, Signature};
 
 use crate::by_hand::ByHand;
-use crate::support::{Server, User, authenticate, now, run};
+use crate::support::{Server, User, authenticate, now, processor_time, run};
 use crate::{IMPATIENT, connect, is_there, still_serves};
 
 /// Whether a certificate lets its holder in; the reason otherwise, by its code in the log.
@@ -203,14 +203,6 @@ fn huge_rsa_keys_cost_the_gate_nothing() {
         assert!(spent < TRIES * 50, "{spent} ms for {TRIES} tries");
     });
     still_serves(&server, gate);
-}
-
-/// Of a process, in milliseconds.
-fn processor_time(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split(' ').collect();
-    // Fields 14 and 15 of proc(5), in hundredths of a second.
-    (fields[12].parse::<u64>().unwrap() + fields[13].parse::<u64>().unwrap()) * 10
 }
 
 const SK: &str = "sk-ssh-ed25519@openssh.com";

@@ -28,8 +28,8 @@ pub(crate) use credentials::{User, write_private};
 use credentials::{lay_down_host_keys, new_ca};
 pub(crate) use master::Master;
 pub(crate) use processes::{
-    account, as_root, children, command_line, descriptors, is_alive, processes, signal,
-    status_field,
+    account, as_root, children, command_line, descriptors, is_alive, processes, processor_time,
+    signal, status_field,
 };
 pub(crate) use stand_in::{authenticate, authenticate_with, run};
 

@@ -59,6 +59,14 @@ pub(crate) fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
+/// What a process has had of the processors, in milliseconds.
+pub(crate) fn processor_time(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split(' ').collect();
+    // Fields 14 and 15 of proc(5), in hundredths of a second.
+    (fields[12].parse::<u64>().unwrap() + fields[13].parse::<u64>().unwrap()) * 10
+}
+
 /// Whether a process is there and no zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
     status_field(pid, "State").is_some_and(|state| !state.starts_with('Z'))
