@@ -105,8 +105,9 @@ async fn accept(gate: Arc<Gate>, listener: TcpListener, shared: Arc<Shared>) {
                 if std::mem::take(&mut accepts) {
                     warn!("no connection can be accepted for now: {error}");
                 }
-                // Somebody who only sits there is not to keep the others out.
-                shared.startups.make_room();
+                // Somebody who only sits there is not to keep the others out. Anybody else will be
+                // through in a moment, and may not be what is in the way.
+                shared.startups.make_room_of_who_sits();
                 tokio::time::sleep(PAUSE).await;
             }
         }

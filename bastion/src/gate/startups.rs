@@ -69,7 +69,7 @@ impl Startups {
             return None;
         }
         if limits.max_startups.make_room(there.len(), dice) {
-            one_goes(&mut there);
+            one_goes(&mut there, |_| true);
         }
         let (go, has_to_go) = oneshot::channel();
         let progress = Progress::default();
@@ -92,7 +92,12 @@ impl Startups {
     /// Has one give up its place because there is no room for more connections at all. Whether
     /// there was one.
     pub(super) fn make_room(&self) -> bool {
-        one_goes(&mut self.lock())
+        one_goes(&mut self.lock(), |_| true)
+    }
+
+    /// As above, but nobody has to go who may be about to log in.
+    pub(super) fn make_room_of_who_sits(&self) -> bool {
+        one_goes(&mut self.lock(), |one| one.sits)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Startup>> {
@@ -101,7 +106,10 @@ impl Startups {
     }
 }
 
-fn one_goes(there: &mut BTreeMap<ConnectionId, Startup>) -> bool {
+fn one_goes(
+    there: &mut BTreeMap<ConnectionId, Startup>,
+    may_go: impl Fn(&startups::Startup<ConnectionId>) -> bool,
+) -> bool {
     let now = Instant::now();
     let all: Vec<_> = there
         .iter()
@@ -111,6 +119,7 @@ fn one_goes(there: &mut BTreeMap<ConnectionId, Startup>) -> bool {
             stage: one.progress.stage(),
             sits: now.saturating_duration_since(one.since) >= SITS_AFTER,
         })
+        .filter(may_go)
         .collect();
     match who_goes(&all).and_then(|id| there.remove(&id)) {
         Some(one) => one.go.send(()).is_ok(),
@@ -121,5 +130,34 @@ fn one_goes(there: &mut BTreeMap<ConnectionId, Startup>) -> bool {
 impl Drop for Place {
     fn drop(&mut self) {
         self.startups.lock().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_be_about_to_log_in_makes_no_room_where_only_those_who_sit_have_to() {
+        let startups = Startups::default();
+        let come = |id, since| {
+            let (go, has_to_go) = oneshot::channel();
+            let one = Startup {
+                network: IpAddr::from([192, 0, 2, 1]).into(),
+                since,
+                progress: Progress::default(),
+                go,
+            };
+            startups.lock().insert(ConnectionId(id), one);
+            has_to_go
+        };
+        let now = Instant::now();
+        let mut newcomer = come(1, now + SITS_AFTER);
+        assert!(!startups.make_room_of_who_sits());
+        let mut sits = come(2, now.checked_sub(SITS_AFTER).unwrap());
+        assert!(startups.make_room_of_who_sits());
+        assert!(sits.try_recv().is_ok() && newcomer.try_recv().is_err());
+        assert!(!startups.make_room_of_who_sits() && startups.make_room());
+        assert!(newcomer.try_recv().is_ok());
     }
 }

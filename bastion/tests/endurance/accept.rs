@@ -6,10 +6,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use pomerium_stand_in::client::{Client, Options};
 use serde_json::Value;
 
 use crate::preload::{self, Shared};
-use crate::support::{LIMIT, Master, Server, User, processor_time, wait_for};
+use crate::support::{LIMIT, Master, Server, User, authenticate, processor_time, wait_for};
 use crate::{log_in, run};
 
 /// Errors that do not go by themselves, or are not known to: one has to wait.
@@ -27,6 +28,9 @@ const TIMES: u8 = 5;
 
 /// For so long does bastion wait each time (`PAUSE` of its listeners).
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Who takes longer for a login may have to go (`SITS_AFTER` of policy/startups.rs).
+const SITS_AFTER: Duration = Duration::from_secs(2);
 
 /// The next calls fail with this error.
 fn strike(fault: &Shared, error: Errno) {
@@ -85,6 +89,27 @@ fn serves(server: &Server, user: &User, mut waits: TcpStream) {
     assert_eq!(&greeting, b"SSH-2.0-");
     drop(waits);
     drop(run(log_in(server, user)));
+}
+
+/// Who was about to log in while accept failed has not had to go.
+#[test]
+fn a_login_goes_on_while_accept_fails() {
+    let Some((server, fault)) = preload::start("accept.c", "") else {
+        return;
+    };
+    let user = server.user();
+    run(async {
+        for error in SHORTAGES {
+            let began = Instant::now();
+            let connecting = Client::connect(server.address, Options::pomerium());
+            let mut on_his_way = connecting.await.unwrap();
+            let waits = comes_in_a_shortage(&fault, error, server.address);
+            let outcome = authenticate(&mut on_his_way, &user).await;
+            // Unless the machine is so busy that he only sat there.
+            assert!(outcome.is_ok() || began.elapsed() >= SITS_AFTER, "{error}");
+            drop(waits);
+        }
+    });
 }
 
 /// Whether the gate says in the log that it cannot accept.
