@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Mutex;
 
 use crate::ipc::{Link, LinkError};
 use crate::sys::readiness;
@@ -18,6 +19,8 @@ const MEANWHILE: Duration = Duration::from_millis(10);
 /// A [`Link`] whose operations wait until they can be done.
 pub(super) struct AsyncLink<S, R> {
     socket: AsyncFd<OwnedFd>,
+    /// Who sends: where there is no room, first come is first served.
+    turn: Mutex<()>,
     messages: PhantomData<fn(&S) -> R>,
 }
 
@@ -27,6 +30,7 @@ impl<S: Serialize, R: DeserializeOwned> AsyncLink<S, R> {
         let socket = readiness::watch(link.into_socket(), Interest::READABLE);
         Ok(Self {
             socket: socket.map_err(LinkError::System)?,
+            turn: Mutex::default(),
             messages: PhantomData,
         })
     }
@@ -38,6 +42,7 @@ impl<S: Serialize, R: DeserializeOwned> AsyncLink<S, R> {
     ) -> Result<(), LinkError> {
         // A peer that never stops talking must not keep its thread from the others.
         tokio::task::consume_budget().await;
+        let _turn = self.turn.lock().await;
         loop {
             match Link::<S, R>::send_on(self.socket.get_ref().as_fd(), message, descriptors) {
                 Err(LinkError::NotNow) => self.room().await,

@@ -21,8 +21,9 @@ pub const MAX_MESSAGE: usize = 160 * 1024;
 const USUAL: usize = 16 * 1024;
 
 thread_local! {
-    /// Where messages are received, one after another. It takes memory as far as it has been used.
-    static ROOM: RefCell<[u8; MAX_MESSAGE]> = const { RefCell::new([0; MAX_MESSAGE]) };
+    /// Where messages are received, one after another. Not set to anything before: what no message
+    /// has reached takes no memory.
+    static ROOM: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(MAX_MESSAGE));
 }
 
 /// Why a message could not be sent or received. Any of these but `NotNow` ends the link.
@@ -96,11 +97,10 @@ impl<S: Serialize, R: DeserializeOwned> Link<S, R> {
     pub fn receive_on(socket: BorrowedFd<'_>) -> Result<(R, Vec<OwnedFd>), LinkError> {
         ROOM.with_borrow_mut(|room| {
             let received = socket::receive(socket, room).map_err(from_system)?;
-            let (length, descriptors) = received.ok_or(LinkError::Closed)?;
-            let bytes = room.get_mut(..length).unwrap_or_default();
-            let message = decode(bytes);
+            let descriptors = received.ok_or(LinkError::Closed)?;
+            let message = decode(room);
             // It may hold a host key.
-            bytes.zeroize();
+            room.as_mut_slice().zeroize();
             Ok((message?, descriptors))
         })
     }

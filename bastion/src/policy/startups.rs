@@ -39,7 +39,7 @@ pub struct SourceNetwork(IpAddr);
 pub const SITS_AFTER: Duration = Duration::from_secs(2);
 
 /// More than one in so many, of one network and equally far, are a crowd.
-const CROWD: usize = 4;
+const CROWD: usize = 20;
 
 /// A connection, for the question of who has to go.
 #[derive(Clone, Copy, Debug)]
@@ -139,12 +139,12 @@ pub fn who_goes<Id: Copy>(there: &[Startup<Id>]) -> Option<Id> {
     let mut crowds: HashMap<(SourceNetwork, Stage), (usize, usize, Id)> = HashMap::new();
     let mut stages: BTreeMap<Stage, usize> = BTreeMap::new();
     let candidates = there.iter().filter(|one| one.sits || !anybody_sits);
+    let a_few = candidates.clone().count() / CROWD;
     for (order, one) in candidates.enumerate() {
         let crowd = crowds.entry((one.network, one.stage));
         crowd.or_insert((0, order, one.id)).0 += 1;
         *stages.entry(one.stage).or_default() += 1;
     }
-    let a_few = there.len() / CROWD;
     let rank = |&((_, stage), (count, order, _)): &((_, Stage), (usize, usize, _))| {
         let crowd = Some(count).filter(|&count| count > a_few);
         (stages.get(&stage).copied(), crowd, usize::MAX - order)
@@ -281,18 +281,20 @@ mod tests {
 
     #[test]
     fn a_few_by_one_proxy_are_no_crowd_where_they_are_as_far_as_many_networks() {
-        let others = [
-            (1, "192.0.2.1", Greeted),
-            (2, "192.0.2.2", Greeted),
-            (3, "192.0.2.3", Greeted),
-            (4, "192.0.2.4", Greeted),
-            (5, "192.0.2.5", Greeted),
-            (6, "192.0.2.6", Accepted),
-        ];
-        let by_proxy = |ids: std::ops::Range<u8>| ids.map(|id| (id, "192.0.2.10", Greeted));
-        let with = |ids| came(others.into_iter().chain(by_proxy(ids)), &[]);
-        assert_eq!(who_goes(&with(10..12)), Some(1));
-        assert_eq!(who_goes(&with(10..20)), Some(10));
+        let network_of = |id: u8| SourceNetwork(Ipv4Addr::new(198, 18, 0, id).into());
+        let of = |id, network| Startup {
+            id,
+            network,
+            stage: Greeted,
+            sits: false,
+        };
+        let others = (0..100).map(|id| of(id, network_of(id)));
+        let with = |by_proxy: std::ops::Range<u8>| -> Vec<_> {
+            let by_proxy = by_proxy.map(|id| of(id, network("192.0.2.10")));
+            others.clone().chain(by_proxy).collect()
+        };
+        assert_eq!(who_goes(&with(100..105)), Some(0));
+        assert_eq!(who_goes(&with(100..110)), Some(100));
     }
 
     #[test]

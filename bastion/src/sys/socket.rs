@@ -48,15 +48,12 @@ pub fn send(
     Ok(())
 }
 
-/// Receives one message into `room`, with its descriptors; returns its length, and `None` when the
-/// peer has closed. `WouldBlock` when there is none, `InvalidData` when there is not enough room, or it
-/// has more descriptors than a message of ours; all that came with it is closed then. A process
-/// that can hold no more descriptors gets the message without any.
-pub fn receive(
-    socket: BorrowedFd<'_>,
-    room: &mut [u8],
-) -> io::Result<Option<(usize, Vec<OwnedFd>)>> {
-    let (length, missing, descriptors) = receive_with_descriptors(socket, room)?;
+/// Receives one message into `room`, in place of what is there, and its descriptors; `None` when the
+/// peer has closed. `WouldBlock` when there is none, `InvalidData` when it is longer than `room` may be
+/// without growing, or has more descriptors than a message of ours; all that came with it is closed
+/// then. A process that can hold no more descriptors gets the message without any.
+pub fn receive(socket: BorrowedFd<'_>, room: &mut Vec<u8>) -> io::Result<Option<Vec<OwnedFd>>> {
+    let (missing, descriptors) = receive_with_descriptors(socket, room)?;
     let descriptors = match missing.contains(MsgFlags::MSG_CTRUNC) {
         true => Vec::new(),
         false => descriptors,
@@ -69,20 +66,21 @@ pub fn receive(
     }
     // A sequenced-packet socket has no other sign of its end than a message of no bytes; our
     // messages are never empty.
-    Ok((length > 0).then_some((length, descriptors)))
+    Ok((!room.is_empty()).then_some(descriptors))
 }
 
 /// recvmsg(2), with every descriptor that the kernel hands out owned, also where it had to leave
-/// some out (EMFILE). Returns the message's length, and what the kernel says is missing.
+/// some out (EMFILE). Returns what the kernel says is missing, too.
 fn receive_with_descriptors(
     socket: BorrowedFd<'_>,
-    message: &mut [u8],
-) -> io::Result<(usize, MsgFlags, Vec<OwnedFd>)> {
+    message: &mut Vec<u8>,
+) -> io::Result<(MsgFlags, Vec<OwnedFd>)> {
+    message.clear();
     // Room for all that one message can carry (SCM_MAX_FD, 253), in units that are aligned.
     let mut control = [0_u64; 160];
     let mut part = libc::iovec {
         iov_base: message.as_mut_ptr().cast(),
-        iov_len: message.len(),
+        iov_len: message.capacity(),
     };
     // SAFETY: a msghdr of zeros is one without anything.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -93,7 +91,9 @@ fn receive_with_descriptors(
     // SAFETY: the header points at buffers that live through the call, with their lengths.
     let received =
         unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
-    let received = Errno::result(received)?;
+    let received = Errno::result(received)?.unsigned_abs();
+    // SAFETY: the kernel has written so many bytes, no more than there is room for.
+    unsafe { message.set_len(received.min(message.capacity())) };
     let mut descriptors = Vec::new();
     // SAFETY: the kernel has filled the control buffer, of which the header has the length.
     let mut item = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
@@ -115,7 +115,7 @@ fn receive_with_descriptors(
         item = unsafe { libc::CMSG_NXTHDR(&raw const header, item) };
     }
     let missing = MsgFlags::from_bits_retain(header.msg_flags);
-    Ok((received.unsigned_abs(), missing, descriptors))
+    Ok((missing, descriptors))
 }
 
 /// Has this Unix socket take no descriptors from its peer: closing one that nobody wanted may

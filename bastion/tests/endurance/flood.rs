@@ -44,6 +44,8 @@ enum Sources {
     TheSame,
     /// From another address, as somebody beside Pomerium would.
     Another,
+    /// From a few, none of which has most of the connections.
+    AFew,
     /// From a hundred thousand addresses, as on the Internet.
     Many,
 }
@@ -66,6 +68,7 @@ impl Sources {
         match self {
             Self::TheSame => Ipv4Addr::LOCALHOST,
             Self::Another => Ipv4Addr::new(198, 18, 0, 1),
+            Self::AFew => Ipv4Addr::new(198, 18, 0, rand::random_range(1..=5)),
             Self::Many => {
                 let [_, low, middle, high] = rand::random_range(0..1_u32 << 17).to_be_bytes();
                 Ipv4Addr::new(198, 18 + low, middle, high)
@@ -83,6 +86,13 @@ fn load_of_a_flood_from_where_users_come_from() {
 fn load_of_a_flood_from_elsewhere() {
     if in_a_network_of_its_own() {
         withstands(Sources::Another);
+    }
+}
+
+#[test]
+fn load_of_a_flood_from_a_few_addresses() {
+    if in_a_network_of_its_own() {
+        withstands(Sources::AFew);
     }
 }
 
