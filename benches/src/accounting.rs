@@ -10,8 +10,10 @@ use nix::unistd::{SysconfVar, sysconf};
 
 /// Where control groups (version 2) are found: alone, or beside version 1.
 const GROUPS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// The file of the processes of a group.
+pub(crate) const MEMBERS: &str = "cgroup.procs";
 
-/// A control group for a server, and another for the programs that its users run.
+/// A control group: for a server, and another for the programs that its users run.
 pub(crate) struct Group {
     folder: PathBuf,
 }
@@ -23,6 +25,11 @@ impl Group {
             .iter()
             .map(Path::new)
             .find(|root| root.join("cgroup.controllers").exists())?;
+        Self::under(root, name)
+    }
+
+    /// In this hierarchy.
+    pub(crate) fn under(root: &Path, name: &str) -> Option<Self> {
         let folder = root.join(format!("bastion-benches-{}-{name}", std::process::id()));
         fs::create_dir(&folder).ok()?;
         Some(Self { folder })
@@ -30,7 +37,12 @@ impl Group {
 
     /// The file that a process's number is written to for the process to be counted here.
     pub(crate) fn members(&self) -> PathBuf {
-        self.folder.join("cgroup.procs")
+        self.folder.join(MEMBERS)
+    }
+
+    /// Has a group without real time of its own get some of it, where that is shared out.
+    pub(crate) fn permit_real_time(&self) {
+        let _not_shared_out = fs::write(self.folder.join("cpu.rt_runtime_us"), "500000");
     }
 
     /// User and system time of all that were ever in the group.

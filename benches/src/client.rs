@@ -345,7 +345,9 @@ async fn open(
     let session = client.log_in().await?;
     let mut channel = session.channel_open_session().await?;
     if terminal {
-        request_terminal(&channel).await?;
+        channel
+            .request_pty(false, "xterm", 80, 24, 0, 0, &[])
+            .await?;
     }
     channel.exec(true, command).await?;
     loop {
@@ -357,15 +359,8 @@ async fn open(
     }
 }
 
-async fn request_terminal(channel: &Channel<Msg>) -> Result<(), russh::Error> {
-    channel.request_pty(false, "xterm", 80, 24, 0, 0, &[]).await
-}
-
 async fn keystrokes(client: &Client, count: usize, command: &str) -> anyhow::Result<Outcome> {
-    let session = client.log_in().await?;
-    let mut channel = session.channel_open_session().await?;
-    request_terminal(&channel).await?;
-    channel.exec(true, command).await?;
+    let (session, mut channel) = open(client, command, true).await?;
     // The command says when it is there.
     wait_for_data(&mut channel).await?;
     let mut outcome = Outcome::default();
@@ -380,7 +375,7 @@ async fn keystrokes(client: &Client, count: usize, command: &str) -> anyhow::Res
     Ok(outcome)
 }
 
-async fn wait_for_data(channel: &mut russh::Channel<client::Msg>) -> anyhow::Result<()> {
+async fn wait_for_data(channel: &mut Channel<Msg>) -> anyhow::Result<()> {
     loop {
         match tokio::time::timeout(PATIENCE, channel.wait()).await? {
             Some(ChannelMsg::Data { .. }) => return Ok(()),

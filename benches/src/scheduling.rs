@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
+
+use crate::accounting::{Group, MEMBERS};
 
 /// Where version 1's control groups share out the processors.
 const SHARES: &str = "/sys/fs/cgroup/cpu";
@@ -11,32 +13,30 @@ const SHARES: &str = "/sys/fs/cgroup/cpu";
 /// One group for this program and all that it starts, as a container is one. Outside of any, each
 /// login at sshd would have a share of the processors of its own, as large as that of bastion
 /// altogether (sched(7), autogroup).
-pub(crate) struct OneGroup(Option<PathBuf>);
+pub(crate) struct OneGroup(Option<Group>);
 
 impl OneGroup {
     /// Where this account may; with version 2 of control groups it is so already.
     pub(crate) fn enter() -> Self {
-        let folder = PathBuf::from(SHARES).join(format!("bastion-benches-{}", std::process::id()));
-        let entered = fs::create_dir(&folder).and_then(|()| {
-            // Where real time is shared out, too, a group has none until it is given some.
-            let _not_shared_out = fs::write(folder.join("cpu.rt_runtime_us"), "500000");
-            join(&folder)
-        });
-        Self(entered.ok().map(|()| folder))
+        let group = Group::under(Path::new(SHARES), "all");
+        Self(group.filter(|group| {
+            group.permit_real_time();
+            join(&group.members()).is_ok()
+        }))
     }
 }
 
 impl Drop for OneGroup {
     fn drop(&mut self) {
-        if let Some(folder) = &self.0 {
-            // An empty group that stays does no harm.
-            let _stays = join(SHARES.as_ref()).and_then(|()| fs::remove_dir(folder));
+        if self.0.is_some() {
+            // A group that stays does no harm.
+            let _stays = join(&Path::new(SHARES).join(MEMBERS));
         }
     }
 }
 
-fn join(folder: &Path) -> io::Result<()> {
-    fs::write(folder.join("cgroup.procs"), std::process::id().to_string())
+fn join(members: &Path) -> io::Result<()> {
+    fs::write(members, std::process::id().to_string())
 }
 
 /// A command of this program, in front of all that wait for a processor where this account may say

@@ -40,8 +40,6 @@ impl<S: Serialize, R: DeserializeOwned> AsyncLink<S, R> {
         message: &S,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), LinkError> {
-        // A peer that never stops talking must not keep its thread from the others.
-        tokio::task::consume_budget().await;
         let _turn = self.turn.lock().await;
         loop {
             match Link::<S, R>::send_on(self.socket.get_ref().as_fd(), message, descriptors) {
@@ -52,7 +50,7 @@ impl<S: Serialize, R: DeserializeOwned> AsyncLink<S, R> {
     }
 
     pub(super) async fn receive(&self) -> Result<(R, Vec<OwnedFd>), LinkError> {
-        // As above.
+        // A peer that never stops talking must not keep its thread from the others.
         tokio::task::consume_budget().await;
         loop {
             let mut guard = self.socket.readable().await.map_err(LinkError::System)?;

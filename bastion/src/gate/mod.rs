@@ -161,8 +161,8 @@ pub fn run() -> Result<(), GateError> {
     } = setup;
     let transports = Transports::new(&host_keys, &limits)?;
     drop(host_keys);
-    // Before the fence: both look at files.
     let descriptors = process::descriptor_limit().map_err(system("read a limit"))?;
+    // Before the fence: both look at files.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     russh::kex::prepare_random()
         .map_err(|error| system("draw random numbers")(io::Error::other(error)))?;

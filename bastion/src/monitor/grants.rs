@@ -81,8 +81,7 @@ impl NotGranted {
 }
 
 impl Grants {
-    /// Decides on a request at the time `now`, and remembers what it
-    /// grants.
+    /// Decides on a request at the time `now`, and remembers what it grants.
     pub(super) fn decide(&mut self, request: &GrantRequest, rules: &Rules, now: Now) -> Outcome {
         let login = LoginRequest {
             login_name: &request.login_name,

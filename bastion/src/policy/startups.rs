@@ -139,12 +139,12 @@ pub fn who_goes<Id: Copy>(there: &[Startup<Id>]) -> Option<Id> {
     let mut crowds: HashMap<(SourceNetwork, Stage), (usize, usize, Id)> = HashMap::new();
     let mut stages: BTreeMap<Stage, usize> = BTreeMap::new();
     let candidates = there.iter().filter(|one| one.sits || !anybody_sits);
-    let a_few = candidates.clone().count() / CROWD;
     for (order, one) in candidates.enumerate() {
         let crowd = crowds.entry((one.network, one.stage));
         crowd.or_insert((0, order, one.id)).0 += 1;
         *stages.entry(one.stage).or_default() += 1;
     }
+    let a_few = stages.values().sum::<usize>() / CROWD;
     let rank = |&((_, stage), (count, order, _)): &((_, Stage), (usize, usize, _))| {
         let crowd = Some(count).filter(|&count| count > a_few);
         (stages.get(&stage).copied(), crowd, usize::MAX - order)

@@ -128,12 +128,13 @@ impl Session {
     fn serve(&mut self, signals: &Signals) -> Result<(), SessionError> {
         loop {
             let ready = self.wait(signals)?;
-            let (parts, forwarded) = ready.split_at_checked(3).unwrap_or_default();
+            let (&[_, signalled, orphaned], forwarded) =
+                ready.split_first_chunk().unwrap_or((&[false; 3], &[]));
             // The monitor never writes again; it can only go, and with it what watches over us.
-            if parts.last() == Some(&true) {
+            if orphaned {
                 return Ok(());
             }
-            if parts.get(1) == Some(&true) {
+            if signalled {
                 while let Some(signal) = signals.next() {
                     if signal != Signal::SIGCHLD {
                         return Ok(());

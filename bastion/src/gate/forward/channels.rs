@@ -288,7 +288,7 @@ impl ForwardedChannels {
                 let _or_never = tokio::time::timeout(LINGER, input.copy_to(&socket)).await;
             }
         }
-        // The client first: it may be waiting for this.
+        // Both ends first: they may be waiting for this, and the log is not.
         tokio::task::yield_now().await;
         drop(socket);
         self.lock().open.remove(&id);
