@@ -49,6 +49,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What a thread keeps of memory that was freed: about a window's worth of packets and a buffer of
 /// each kind. A connection that moved many bytes gives it back at its end.
 const KEPT_MEMORY: i32 = 4 << 20;
+/// Descriptors that there is room for from the beginning: those of 1,000 sessions at terminals.
+const AT_ONCE: usize = 4096;
 /// The shortest turns there are: a key that is pressed does not wait for transfers, nor for what
 /// else keeps the processors busy.
 const TURN: Duration = Duration::from_micros(100);
@@ -162,6 +164,7 @@ pub fn run() -> Result<(), GateError> {
     let transports = Transports::new(&host_keys, &limits)?;
     drop(host_keys);
     let descriptors = process::descriptor_limit().map_err(system("read a limit"))?;
+    process::reserve_descriptors(descriptors.min(AT_ONCE)).map_err(system("make room"))?;
     // Before the fence: both look at files.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     russh::kex::prepare_random()

@@ -4,10 +4,11 @@ use std::io;
 
 use caps::{CapSet, Capability};
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{self, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, close};
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +116,18 @@ pub fn descriptor_limit() -> io::Result<usize> {
     Ok(usize::try_from(soft).unwrap_or(usize::MAX))
 }
 
+/// Makes room in this process's table for so many descriptors. Where there are other threads, each
+/// time that it grows holds up whoever opens one, for as long as it takes every processor to let go
+/// of the old table: ten milliseconds and more.
+///
+/// # Errors
+/// What the system says of fcntl(2); EINVAL where the limit is lower.
+pub fn reserve_descriptors(count: usize) -> io::Result<()> {
+    let last = libc::c_int::try_from(count.saturating_sub(1)).unwrap_or(libc::c_int::MAX);
+    let furthest = fcntl(io::stderr(), FcntlArg::F_DUPFD_CLOEXEC(last))?;
+    Ok(close(furthest)?)
+}
+
 /// Gives up every capability but these, as far as they are there.
 pub fn keep_capabilities(needed: &[Capability]) -> io::Result<()> {
     for set in [CapSet::Effective, CapSet::Permitted] {
@@ -143,5 +156,21 @@ fn check(result: libc::c_int) -> io::Result<()> {
     match result {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_as_many_descriptors_as_are_reserved() {
+        reserve_descriptors(1024).unwrap();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+        let size: usize = size.unwrap().trim().parse().unwrap();
+        assert!(size >= 1024, "{size}");
+        let more_than_allowed = descriptor_limit().unwrap() + 1;
+        assert!(reserve_descriptors(more_than_allowed).is_err());
     }
 }
