@@ -9,6 +9,7 @@ use super::transport;
 use crate::ipc::{FromGate, GrantRequest, RefusalRecord, Verdict, bounded};
 use crate::policy::lifetime::LoggedIn;
 use crate::policy::{self, AuthRequest, Decision, LoginRequest, Proof, UserCertificate};
+use crate::sys::clock;
 
 impl ConnectionHandler {
     /// Whether there have been too many tries with this one.
@@ -26,7 +27,7 @@ impl ConnectionHandler {
         let request = AuthRequest {
             login_name,
             source: self.peer.ip(),
-            now: now(),
+            now: clock::epoch(),
             security_key: None,
         };
         let would_do = match policy::authorize(&certificate, &request, &self.gate.rules()) {
@@ -53,7 +54,12 @@ impl ConnectionHandler {
         let Decision {
             certificate: parsed,
             verdict,
-        } = policy::decide_on_offered(self.offered.take(), &request, now(), &self.gate.rules());
+        } = policy::decide_on_offered(
+            self.offered.take(),
+            &request,
+            clock::epoch(),
+            &self.gate.rules(),
+        );
         let permissions = match verdict {
             Ok(permissions) => permissions,
             Err(refusal) => {
@@ -109,10 +115,4 @@ impl ConnectionHandler {
 
 pub(super) fn too_many_tries() -> Auth {
     Auth::Disconnect("Too many authentication failures".into())
-}
-
-/// The clock, in seconds since the epoch.
-pub(super) fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }

@@ -11,7 +11,6 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Gate;
-use super::authentication::now;
 use super::channels::Channels;
 use super::forward::ForwardedChannels;
 use super::handler::{ConnectionError, ConnectionHandler, State};
@@ -20,7 +19,7 @@ use super::stream::{Activity, CountedStream, Traffic};
 use crate::ipc::{ConnectionId, FromGate, bounded};
 use crate::policy::lifetime::{self, LoggedIn, Next, Now, Seen};
 use crate::policy::startups::Stage;
-use crate::sys::{process, socket};
+use crate::sys::{clock, process, socket};
 
 /// How long a client may take to read our last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -242,7 +241,7 @@ async fn lifetime_ends(
     loop {
         let clocks = Now {
             instant: std::time::Instant::now(),
-            epoch: now(),
+            epoch: clock::epoch(),
         };
         match limits.next(login, open.seen(warned), clocks) {
             Next::Wait(None) => std::future::pending().await,

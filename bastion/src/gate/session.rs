@@ -238,7 +238,11 @@ async fn listen(
 }
 
 fn sort(started: Started, descriptors: Vec<OwnedFd>) -> Result<Descriptors, String> {
-    let wrong = |_| "the session process sent other descriptors than it said".to_owned();
+    let wrong = |came: Vec<OwnedFd>| match came.is_empty() {
+        // That is how the kernel says so (recvmsg(2), MSG_CTRUNC).
+        true => "the network process has no descriptors left for it".to_owned(),
+        false => "the session process sent other descriptors than it said".to_owned(),
+    };
     match started {
         Started::Terminal => <[OwnedFd; 1]>::try_from(descriptors)
             .map(|[fd]| Descriptors::Terminal(fd))

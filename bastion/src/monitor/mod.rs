@@ -29,9 +29,9 @@ use crate::config::{self, Config};
 use crate::ipc::{ConnectionId, GateSetup, ToGate};
 use crate::policy::Rules;
 use crate::policy::lifetime::Now;
-use crate::sys::process;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::ProgramLimits;
+use crate::sys::{clock, process};
 use accounts::Accounts;
 use audit::{AuditLog, Event};
 use gate::Gate;
@@ -344,6 +344,6 @@ impl Monitor {
 fn clocks() -> Now {
     Now {
         instant: Instant::now(),
-        epoch: audit::now(),
+        epoch: clock::epoch(),
     }
 }

@@ -4,11 +4,12 @@
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-use super::audit::{self, Event};
+use super::audit::Event;
 use super::{MESSAGES_A_TURN, Monitor, MonitorError, clocks};
 use crate::config::Sandbox;
 use crate::ipc::{ConnectionId, FromGate, GrantRequest, ToGate, Verdict};
 use crate::policy;
+use crate::sys::clock;
 use crate::sys::sandbox::{Fence, Landlock};
 
 /// Connections that are accepted before one that was accepted earlier is told of: more than there
@@ -132,9 +133,11 @@ impl Monitor {
     /// in now as well. A session that is open stays, whatever becomes of its certificate.
     fn open_session(&mut self, connection: ConnectionId) -> Result<(), MonitorError> {
         let opened = match self.grants.take_for_session(connection) {
-            Some(grant) => policy::check_standing(&grant.certificate, audit::now(), &self.rules())
-                .map_err(|refusal| refusal.to_string())
-                .and_then(|()| self.sessions.open(connection, grant, &self.accounts)),
+            Some(grant) => {
+                policy::check_standing(&grant.certificate, clock::epoch(), &self.rules())
+                    .map_err(|refusal| refusal.to_string())
+                    .and_then(|()| self.sessions.open(connection, grant, &self.accounts))
+            }
             None => Err("this connection was not let in, or has its session already".into()),
         };
         let (event, socket, error) = match opened {

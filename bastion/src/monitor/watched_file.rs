@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::audit;
+use crate::sys::clock;
 use crate::sys::files::{self, FileError};
 
 /// A file that was changed so few seconds ago may not be written to its end yet, and two changes
@@ -106,7 +106,7 @@ impl<T: PartialEq> WatchedFile<T> {
             Err(error) => return (Version::Error(error.kind()), true),
         };
         let changed_at = u64::try_from(file.ctime()).unwrap_or(0);
-        let age = audit::now().checked_sub(changed_at);
+        let age = clock::epoch().checked_sub(changed_at);
         let version = Version::File {
             device: file.dev(),
             inode: file.ino(),

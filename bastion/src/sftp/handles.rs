@@ -11,7 +11,7 @@ use super::listing::Folder;
 /// The most handles at a time, whatever the limit of descriptors is.
 const MAX_HANDLES: usize = 4096;
 /// Descriptors that are no handles: three standard ones, and some that libraries open for a while.
-const RESERVED: u64 = 8;
+const RESERVED: usize = 8;
 
 /// Open files and folders.
 pub(super) struct Handles {
@@ -35,8 +35,8 @@ pub(super) struct OpenFile {
 
 impl Handles {
     /// No handles; `descriptors` is how many this process may have open.
-    pub(super) fn new(descriptors: u64) -> Self {
-        let limit = usize::try_from(descriptors.saturating_sub(RESERVED)).unwrap_or(usize::MAX);
+    pub(super) fn new(descriptors: usize) -> Self {
+        let limit = descriptors.saturating_sub(RESERVED);
         Self {
             open: HashMap::new(),
             next: 0,
@@ -137,7 +137,7 @@ mod tests {
             handles.check_room().unwrap_err(),
             Status::from(Errno::EMFILE)
         );
-        assert_eq!(Handles::new(u64::MAX).limit(), MAX_HANDLES);
+        assert_eq!(Handles::new(usize::MAX).limit(), MAX_HANDLES);
         assert_eq!(Handles::new(0).limit(), 0);
     }
 }

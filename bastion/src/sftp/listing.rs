@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::stat::SFlag;
 use nix::unistd::{Gid, Group, Uid, User};
@@ -47,7 +46,7 @@ impl Folder {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        let now = now();
+        let now = i64::try_from(clock::epoch()).unwrap_or(i64::MAX);
         let mut names = Vec::new();
         while names.len() < ENTRIES {
             match self.next_entry() {
@@ -153,14 +152,6 @@ fn time(seconds: i64, now: i64) -> String {
         ),
         false => format!("{month} {:>2}  {}", local.day, local.year),
     }
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since
-        .ok()
-        .and_then(|since| i64::try_from(since.as_secs()).ok())
-        .unwrap_or(0)
 }
 
 /// Names of users and groups, each looked up once.

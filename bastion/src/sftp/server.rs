@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use thiserror::Error;
@@ -86,7 +85,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(permitted: Permitted) -> Self {
-        let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+        let descriptors = process::descriptor_limit().unwrap_or(0);
         let handles = Handles::new(descriptors);
         Self {
             handles,

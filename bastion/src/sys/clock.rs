@@ -1,4 +1,12 @@
-//! Local time.
+//! The clock that people read.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds since the epoch; 0 where the clock is set to a time before it.
+pub fn epoch() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
 
 /// A time of the machine's time zone (`TZ`, else `/etc/localtime`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::report::{Report, Target};
 use crate::server::Server;
 use crate::subject::Bench;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 const TRANSFERS: usize = 8;
 
 pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
@@ -18,7 +18,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
         (0, "idle"),
         (bench.count(TRANSFERS, 2), "beside bulk transfers"),
     ] {
-        let count = bench.count(1000, 5);
+        let count = bench.count(500, 5);
         let [median, slowest] = bench.in_turns(&servers, ROUNDS, |server| {
             let _transfers = Transfers::start(bench, server, transfers)?;
             // The terminal passes bytes on as they are, and cat sends each back.
