@@ -1,5 +1,6 @@
 //! What is measured, a file for each.
 
+mod bare_exchange;
 mod command;
 mod forwarding;
 mod growth;
