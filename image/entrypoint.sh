@@ -77,7 +77,11 @@ serve() {
             "$gateway") gateway_ended "$status" && of_gateway=$status ;;
             "$mending") mending='' ;;
             "$bastion") bastion_ended "$status" ;;
-            "$timer") timer='' && start_bastion ;;
+            "$timer")
+                timer=''
+                # Nobody is let in any more who would be cut off in a moment.
+                [[ -n $stopping ]] || start_bastion
+                ;;
         esac
     done
     finish "$of_gateway"

@@ -24,6 +24,8 @@ const RESTART_AFTER: Duration = Duration::from_millis(200);
 /// How often it is asked whether it lives, and how long it may stay silent.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+/// Pieces of what it says at its standard error that are read before anything else is done.
+const PIECES_A_TURN: usize = 64;
 /// So many gates in a row that never came to serve are enough.
 const MAX_FAILURES: u32 = 5;
 /// The longest line, and the most lines, that one gate may say at its standard error.
@@ -49,9 +51,7 @@ struct Running {
     said: Vec<u8>,
     lines: u32,
     ready: bool,
-    /// When it last said that it lives, and was last asked to.
-    heard: Instant,
-    asked: Instant,
+    liveness: Liveness,
     /// It does not keep to the messages, or does not take any, or has closed the link: it is about
     /// to end by itself or to be ended.
     condemned: Option<Instant>,
@@ -117,8 +117,7 @@ impl Gate {
             said: Vec::new(),
             lines: 0,
             ready: false,
-            heard: Instant::now(),
-            asked: Instant::now(),
+            liveness: Liveness::asked(Instant::now()),
             reaped: false,
             condemned: None,
         });
@@ -132,7 +131,7 @@ impl Gate {
 
     pub(super) fn is_alive(&mut self) {
         if let Some(gate) = &mut self.running {
-            gate.heard = Instant::now();
+            gate.liveness.heard(Instant::now());
         }
     }
 
@@ -148,6 +147,7 @@ impl Gate {
         self.has_served = true;
         if let Some(gate) = &mut self.running {
             gate.ready = true;
+            gate.liveness.heard(Instant::now());
         }
     }
 
@@ -190,10 +190,10 @@ impl Gate {
         let late = gate
             .condemned
             .is_some_and(|at| at.elapsed() > RESTART_AFTER);
-        if late || gate.heard.elapsed() > LONGEST_SILENCE {
+        let next = gate.liveness.next(Instant::now());
+        if late || next == Next::GiveUp {
             gate.condemn();
-        } else if gate.ready && gate.asked.elapsed() > ASK_EVERY {
-            gate.asked = Instant::now();
+        } else if next == Next::Ask {
             self.send(&ToGate::AreYouAlive, &[]);
         }
     }
@@ -265,8 +265,9 @@ impl Running {
         std::iter::once(self.link.as_fd()).chain(stderr)
     }
 
+    /// Who never stops talking gets no line of it heard for now.
     fn read_line(&mut self) -> Option<String> {
-        loop {
+        for _ in 0..PIECES_A_TURN {
             let end = self.said.iter().position(|&byte| byte == b'\n');
             let end = end.or((self.said.len() > MAX_LINE).then_some(MAX_LINE));
             if let Some(end) = end.filter(|_| self.lines < MAX_LINES) {
@@ -283,6 +284,56 @@ impl Running {
                 Err(_) => return None,
             }
         }
+        None
+    }
+}
+
+/// Whether the gate answers the question whether it lives: the first of them is what it is told to
+/// serve.
+struct Liveness {
+    /// When it was asked, if it has not answered since.
+    unanswered: Option<Instant>,
+    heard: Instant,
+    /// When we last looked.
+    looked: Instant,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Wait,
+    Ask,
+    GiveUp,
+}
+
+impl Liveness {
+    fn asked(now: Instant) -> Self {
+        Self {
+            unanswered: Some(now),
+            heard: now,
+            looked: now,
+        }
+    }
+
+    fn heard(&mut self, now: Instant) {
+        self.unanswered = None;
+        self.heard = now;
+    }
+
+    fn next(&mut self, now: Instant) -> Next {
+        // We stood still ourselves, and the gate perhaps with us (a container that is paused): it
+        // has all its time again.
+        let stood_still = now - std::mem::replace(&mut self.looked, now) > ASK_EVERY;
+        match &mut self.unanswered {
+            Some(asked) if stood_still => *asked = now,
+            Some(asked) if now - *asked > LONGEST_SILENCE => return Next::GiveUp,
+            Some(_) => {}
+            None if now - self.heard > ASK_EVERY => {
+                self.unanswered = Some(now);
+                return Next::Ask;
+            }
+            None => {}
+        }
+        Next::Wait
     }
 }
 
@@ -297,14 +348,7 @@ pub(super) fn ensure_host_keys(folder: &Path) -> Result<Vec<Event>, MonitorError
     make_folder(&folder.join(EMPTY_ROOT)).map_err(|error| wrong(error.into()))?;
     let keys = keys::host_keys::ensure_host_keys(folder, "bastion")
         .map_err(|error| wrong(error.into()))?;
-    Ok(keys
-        .into_iter()
-        .map(|key| Event::HostKey {
-            file: key.path.display().to_string(),
-            made: key.made,
-            fingerprint: key.key.fingerprint(ssh_key::HashAlg::Sha256).to_string(),
-        })
-        .collect())
+    Ok(keys.iter().map(host_key).collect())
 }
 
 /// Whether the folder, and each host key that is in it, is where nobody else could have put it. What is
@@ -326,8 +370,9 @@ pub(super) fn check_state_folder(folder: &Path) -> Result<(), MonitorError> {
     })
 }
 
-/// The private halves, read anew for each gate so that the monitor need not keep them.
-pub(super) fn read_host_keys(folder: &Path) -> Result<Vec<HostKey>, MonitorError> {
+/// The private halves, read anew for each gate so that the monitor need not keep them. One that has
+/// gone meanwhile is made again, of which there is something to say.
+pub(super) fn read_host_keys(folder: &Path) -> Result<(Vec<HostKey>, Vec<Event>), MonitorError> {
     let wrong = |source: Box<dyn std::error::Error + Send + Sync>| MonitorError::HostKeys {
         folder: folder.into(),
         source,
@@ -335,12 +380,21 @@ pub(super) fn read_host_keys(folder: &Path) -> Result<Vec<HostKey>, MonitorError
     check_state_folder(folder)?;
     let keys = keys::host_keys::ensure_host_keys(folder, "bastion")
         .map_err(|error| wrong(error.into()))?;
-    keys.into_iter()
-        .map(|key| {
-            let text = key.key.to_openssh(ssh_key::LineEnding::LF);
-            text.map(HostKey).map_err(|error| wrong(error.into()))
-        })
-        .collect()
+    let made = keys.iter().filter(|key| key.made).map(host_key).collect();
+    let private = keys.iter().map(|key| {
+        let text = key.key.to_openssh(ssh_key::LineEnding::LF);
+        text.map(HostKey).map_err(|error| wrong(error.into()))
+    });
+    Ok((private.collect::<Result<_, _>>()?, made))
+}
+
+/// That there is this host key.
+fn host_key(key: &keys::host_keys::HostKeyFile) -> Event {
+    Event::HostKey {
+        file: key.path.display().to_string(),
+        made: key.made,
+        fingerprint: key.key.fingerprint(ssh_key::HashAlg::Sha256).to_string(),
+    }
 }
 
 /// Makes a folder for our eyes only, and its parents, where missing.
@@ -350,4 +404,50 @@ fn make_folder(folder: &Path) -> std::io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_is_given_up_when_it_answers_no_more_and_not_when_we_stood_still() {
+        let mut now = Instant::now();
+        let mut liveness = Liveness::asked(now);
+        let mut in_turn = |liveness: &mut Liveness, seconds| {
+            now += Duration::from_secs(seconds);
+            (now, liveness.next(now))
+        };
+        let (answered, next) = in_turn(&mut liveness, 2);
+        assert_eq!(next, Next::Wait);
+        liveness.heard(answered);
+        assert_eq!(in_turn(&mut liveness, 5).1, Next::Wait);
+        assert_eq!(in_turn(&mut liveness, 1).1, Next::Ask);
+        // Paused for an hour, and both of us go on.
+        assert_eq!(in_turn(&mut liveness, 3600).1, Next::Wait);
+        let silent = (1..).take_while(|_| in_turn(&mut liveness, 1).1 == Next::Wait);
+        assert_eq!(silent.count() as u64, LONGEST_SILENCE.as_secs());
+    }
+
+    #[test]
+    fn a_gate_that_never_stops_talking_keeps_nobody_waiting() {
+        // What it writes is there at once, and more whenever we look.
+        let said = std::fs::File::open("/dev/zero").unwrap();
+        let (here, _there) = socket::packet_pair().unwrap();
+        let mut gate = Running {
+            pid: Pid::from_raw(i32::MAX),
+            link: Link::new(here),
+            stderr: Some(said),
+            said: Vec::new(),
+            lines: 0,
+            ready: true,
+            liveness: Liveness::asked(Instant::now()),
+            condemned: None,
+            reaped: true,
+        };
+        let lines = std::iter::from_fn(|| gate.read_line()).count();
+        assert_eq!(lines, MAX_LINES as usize);
+        assert_eq!(gate.read_line(), None);
+        assert!(gate.said.len() <= 2 * MAX_LINE, "{}", gate.said.len());
+    }
 }

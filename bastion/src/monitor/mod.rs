@@ -255,8 +255,12 @@ impl Monitor {
 
     fn gate_setup(&mut self) -> Result<GateSetup, MonitorError> {
         let banner = self.banner()?;
+        let (host_keys, made) = gate::read_host_keys(&self.config.state_dir)?;
+        for key in made {
+            self.audit.record(&key)?;
+        }
         Ok(GateSetup {
-            host_keys: gate::read_host_keys(&self.config.state_dir)?,
+            host_keys,
             rules: self.rules(),
             first_connection: self.next_connection,
             limits: self.config.limits(banner),
@@ -294,9 +298,7 @@ impl Monitor {
                 self.gate.forget().map_err(MonitorError::GateUnusable)?;
                 continue;
             }
-            // As above.
-            self.hear_sessions()?;
-            if let Some(event) = self.sessions.has_ended(pid, ended) {
+            for event in self.sessions.has_ended(pid, ended) {
                 self.audit.record(&event)?;
             }
         }

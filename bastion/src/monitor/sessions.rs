@@ -254,17 +254,22 @@ impl Sessions {
         events
     }
 
-    /// Takes note of a child's end, with all it told before; `None` if it was no session.
-    pub(super) fn has_ended(&mut self, pid: Pid, ended: Ended) -> Option<Event> {
+    /// Takes note of a child's end, with all it told before; nothing if it was no session.
+    pub(super) fn has_ended(&mut self, pid: Pid, ended: Ended) -> Vec<Event> {
+        let mut events = Vec::new();
         if self.starter.has_ended(pid) {
-            return None;
+            return events;
         }
-        let session = self.running.remove(&pid)?;
-        Some(Event::SessionClosed {
+        let Some(mut session) = self.running.remove(&pid) else {
+            return events;
+        };
+        session.read_to_the_end(&self.links, &mut events);
+        events.push(Event::SessionClosed {
             connection: session.connection,
             account: session.account,
             how: audit::describe(ended),
-        })
+        });
+        events
     }
 
     /// Readable when a session has told something.
@@ -287,6 +292,17 @@ impl Sessions {
 impl Running {
     fn is_over(&mut self) {
         self.over_since.get_or_insert_with(Instant::now);
+    }
+
+    /// All that one has told that tells no more: as much as its link holds.
+    fn read_to_the_end(&mut self, links: &Epoll, events: &mut Vec<Event>) {
+        loop {
+            let before = events.len();
+            self.read(links, events);
+            if events.len() == before {
+                return;
+            }
+        }
     }
 
     fn read(&mut self, links: &Epoll, events: &mut Vec<Event>) {

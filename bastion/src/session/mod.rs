@@ -295,7 +295,7 @@ impl From<process::Ended> for ProgramEnd {
         match ended {
             process::Ended::Exited(status) => Self::Status(status.unsigned_abs()),
             process::Ended::Killed(signal, core_dumped) => Self::Signal {
-                name: signal.as_str().trim_start_matches("SIG").to_owned(),
+                name: process::signal_name(signal).split_off("SIG".len()),
                 core_dumped,
             },
         }

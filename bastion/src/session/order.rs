@@ -17,27 +17,18 @@ pub(super) struct Order {
 
 impl Order {
     pub(super) fn new(setup: &SessionSetup, program: Program) -> Result<Self, String> {
+        let asked = Asked::new(setup, program)?;
         if let Some(forced) = &setup.force_command {
-            let original = match program {
-                Program::Shell => None,
-                Program::Exec(asked) => Some(OsString::from_vec(asked)),
-                Program::Subsystem(name) => Some(name.into()),
-            };
             let order = Self::configured(setup, forced)?;
             return Ok(Self {
-                original_command: original,
+                original_command: asked.original_command(),
                 ..order
             });
         }
-        match program {
-            Program::Exec(asked) => Self::command(setup, asked),
-            Program::Subsystem(name) => {
-                let command = setup.subsystem.get(&name);
-                let command = command
-                    .ok_or_else(|| format!("there is no subsystem '{}'", name.escape_default()))?;
-                Self::configured(setup, command)
-            }
-            Program::Shell => {
+        match asked {
+            Asked::Command(command) => Self::command(setup, command),
+            Asked::Subsystem(command) => Self::configured(setup, command),
+            Asked::Shell => {
                 // A dash before its name makes it a login shell.
                 let mut zeroth = OsString::from("-");
                 zeroth.push(shell_name(setup));
@@ -66,9 +57,7 @@ impl Order {
     }
 
     fn command(setup: &SessionSetup, command: Vec<u8>) -> Result<Self, String> {
-        if command.contains(&0) {
-            return Err("a command cannot contain a NUL byte".to_owned());
-        }
+        free_of_nul(&command)?;
         let arguments = vec![
             shell_name(setup).to_owned(),
             "-c".into(),
@@ -83,6 +72,44 @@ impl Order {
             arguments,
             original_command: None,
         }
+    }
+}
+
+/// What a client asks for, if there is such a thing. With a forced command it is that command's to
+/// make of it what it likes.
+enum Asked<'a> {
+    Shell,
+    Command(Vec<u8>),
+    /// The command that the configuration has for it.
+    Subsystem(&'a str),
+}
+
+impl<'a> Asked<'a> {
+    fn new(setup: &'a SessionSetup, program: Program) -> Result<Self, String> {
+        match program {
+            Program::Shell => Ok(Self::Shell),
+            Program::Exec(command) => free_of_nul(&command).map(|()| Self::Command(command)),
+            Program::Subsystem(name) => match setup.subsystem.get(&name) {
+                Some(command) => Ok(Self::Subsystem(command)),
+                None => Err(format!("there is no subsystem '{}'", name.escape_default())),
+            },
+        }
+    }
+
+    /// SSH_ORIGINAL_COMMAND, as sshd sets it: of a subsystem that is its command, not its name.
+    fn original_command(self) -> Option<OsString> {
+        match self {
+            Self::Shell => None,
+            Self::Command(command) => Some(OsString::from_vec(command)),
+            Self::Subsystem(command) => Some(command.into()),
+        }
+    }
+}
+
+fn free_of_nul(command: &[u8]) -> Result<(), String> {
+    match command.contains(&0) {
+        true => Err("a command cannot contain a NUL byte".to_owned()),
+        false => Ok(()),
     }
 }
 
@@ -173,7 +200,10 @@ mod tests {
         for (program, original) in [
             (Program::Shell, None),
             (Program::Exec(b"id".into()), Some("id")),
-            (Program::Subsystem("sftp".into()), Some("sftp")),
+            (
+                Program::Subsystem("sftp".into()),
+                Some("internal-sftp -u 027"),
+            ),
         ] {
             let (file, arguments, asked) = order(Some("internal-sftp -R"), program.clone());
             assert_eq!(file, spawn::OURSELVES);
@@ -182,6 +212,13 @@ mod tests {
             let (_, arguments, asked) = order(Some("/bin/date"), program);
             assert_eq!(arguments, ["bash", "-c", "/bin/date"]);
             assert_eq!(asked, original.map(OsString::from));
+        }
+        // What could not be asked for without it is refused as without it.
+        for nothing in [
+            Program::Subsystem("nope".into()),
+            Program::Exec(b"a\0b".into()),
+        ] {
+            assert!(Order::new(&setup(Some("/bin/date")), nothing).is_err());
         }
     }
 }

@@ -28,6 +28,7 @@ pub(super) struct Programs {
 /// A program that runs: also the leader of its session and of its process group.
 struct Running {
     pid: Pid,
+    kind: ProgramKind,
     terminal: Option<OwnedFd>,
 }
 
@@ -102,6 +103,7 @@ impl Programs {
             channel,
             Running {
                 pid,
+                kind,
                 terminal: wired.terminal,
             },
         );
@@ -143,7 +145,8 @@ impl Programs {
         }
     }
 
-    /// Sends a signal that RFC 4254 §6.10 names to a channel's process group.
+    /// Sends a signal that RFC 4254 §6.10 names to a channel's process group, if it runs what the
+    /// client has asked for: a forced command, or a subsystem, is not the client's to stop.
     pub(super) fn signal(&self, channel: ChannelNumber, name: &str) {
         const NAMES: [&str; 12] = [
             "ABRT", "ALRM", "FPE", "HUP", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1",
@@ -152,7 +155,10 @@ impl Programs {
         let signal = NAMES
             .contains(&name)
             .then(|| Signal::from_str(&format!("SIG{name}")));
-        if let (Some(running), Some(Ok(signal))) = (self.running.get(&channel), signal) {
+        let its_own =
+            |running: &&Running| matches!(running.kind, ProgramKind::Shell | ProgramKind::Exec);
+        let running = self.running.get(&channel).filter(its_own);
+        if let (Some(running), Some(Ok(signal))) = (running, signal) {
             process::kill_group(running.pid, signal);
         }
     }

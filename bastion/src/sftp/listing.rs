@@ -154,6 +154,9 @@ fn time(seconds: i64, now: i64) -> String {
     }
 }
 
+/// So many names are remembered: a client may ask for one number after another.
+const REMEMBERED: usize = 10_000;
+
 /// Names of users and groups, each looked up once.
 #[derive(Default)]
 pub(super) struct AccountNames {
@@ -170,7 +173,10 @@ impl AccountNames {
                 .flatten()
                 .map(|user| user.name)
         };
-        self.users.entry(uid).or_insert_with(look_up).as_deref()
+        room(&mut self.users)
+            .entry(uid)
+            .or_insert_with(look_up)
+            .as_deref()
     }
 
     /// The name of a group, likewise.
@@ -181,7 +187,10 @@ impl AccountNames {
                 .flatten()
                 .map(|group| group.name)
         };
-        self.groups.entry(gid).or_insert_with(look_up).as_deref()
+        room(&mut self.groups)
+            .entry(gid)
+            .or_insert_with(look_up)
+            .as_deref()
     }
 
     fn user_or_id(&mut self, uid: u32) -> String {
@@ -195,9 +204,26 @@ impl AccountNames {
     }
 }
 
+/// With room for one more.
+fn room(names: &mut HashMap<u32, Option<String>>) -> &mut HashMap<u32, Option<String>> {
+    if names.len() >= REMEMBERED {
+        names.clear();
+    }
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_remembered_up_to_a_limit() {
+        let mut names = HashMap::new();
+        for number in 0..25_000 {
+            room(&mut names).insert(number, None);
+            assert!(names.len() <= REMEMBERED);
+        }
+    }
 
     #[test]
     fn modes_are_written_as_ls_writes_them() {

@@ -7,7 +7,6 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{self, Signal};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, close};
 
 /// How a child ended.
@@ -15,21 +14,35 @@ use nix::unistd::{Pid, close};
 pub enum Ended {
     /// It returned this status.
     Exited(i32),
-    /// This signal killed it; `true` if it left a core dump.
-    Killed(Signal, bool),
+    /// The signal of this number killed it; `true` if it left a core dump.
+    Killed(i32, bool),
 }
 
 /// Reaps one child that has ended; `None` when there is no more such child for now.
 pub fn reap() -> Option<(Pid, Ended)> {
     loop {
-        return match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, status)) => Some((pid, Ended::Exited(status))),
-            Ok(WaitStatus::Signaled(pid, by, core)) => Some((pid, Ended::Killed(by, core))),
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => None,
-            Ok(_) | Err(Errno::EINTR) => continue,
-            Err(_) => None,
+        let mut status = 0;
+        // SAFETY: it writes the status, which lives through the call. Not by way of `nix`, which knows
+        // no signal above 31, and would lose a child that one of those has killed.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        return match Errno::result(pid) {
+            Err(Errno::EINTR) => continue,
+            Ok(0) | Err(_) => None,
+            Ok(pid) => Some((Pid::from_raw(pid), how_it_ended(status))),
         };
     }
+}
+
+fn how_it_ended(status: libc::c_int) -> Ended {
+    match libc::WIFEXITED(status) {
+        true => Ended::Exited(libc::WEXITSTATUS(status)),
+        false => Ended::Killed(libc::WTERMSIG(status), libc::WCOREDUMP(status)),
+    }
+}
+
+/// A signal's name, such as `SIGTERM`; with its number where it has none.
+pub fn signal_name(number: i32) -> String {
+    Signal::try_from(number).map_or_else(|_| format!("SIG{number}"), |signal| signal.to_string())
 }
 
 /// Sends a signal to a process; one that is gone already is no error.

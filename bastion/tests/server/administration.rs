@@ -138,6 +138,23 @@ fn a_killed_gate_is_back_and_sessions_have_ended() {
 }
 
 #[test]
+fn a_part_that_a_nameless_signal_has_killed_is_missed() {
+    let mut server = Server::start();
+    let user = server.user();
+    let mut ssh = server.ssh(&user, &[]).arg("sleep 1000").spawn().unwrap();
+    let session = server.event("session_opened", |_| true)["pid"].as_u64();
+    signal(u32::try_from(session.unwrap()).unwrap(), "34");
+    let how = server.event("session_closed", |_| true)["how"].clone();
+    assert_eq!(how, "it was killed by SIG34");
+    assert!(!ssh.wait().unwrap().success());
+    let gate = server.gate();
+    signal(gate, "34");
+    server.event("gate_ended", |_| true);
+    server.event("listening", |_| true);
+    assert_eq!(text(&server.run("echo again").stdout), "again\n");
+}
+
+#[test]
 fn a_killed_session_ends_its_connection_and_no_other() {
     let mut server = Server::start();
     let user = server.user();

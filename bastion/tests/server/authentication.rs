@@ -242,7 +242,7 @@ fn a_forced_command_is_the_only_one() {
     );
     assert_eq!(
         text(&output(server.ssh(&user, &["-s"]).arg("sftp")).stdout),
-        "forced: sftp\n"
+        "forced: internal-sftp\n"
     );
 }
 

@@ -42,6 +42,14 @@ fn a_signal_that_ends_a_program_is_reported() {
 }
 
 #[test]
+fn a_signal_without_a_name_is_reported_too() {
+    let mut server = Server::start();
+    assert_eq!(server.run("kill -34 $$").status.code(), Some(255));
+    let ended = server.event("program_ended", |_| true);
+    assert_eq!(ended["signal"].as_str(), Some("34"));
+}
+
+#[test]
 fn input_ends_where_the_client_ends_it() {
     let server = Server::start();
     let user = server.user();

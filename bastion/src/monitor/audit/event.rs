@@ -9,7 +9,7 @@ use crate::ipc::{
     ProgramKind, RefusalRecord,
 };
 use crate::monitor::grants::Outcome;
-use crate::sys::process::Ended;
+use crate::sys::process::{self, Ended};
 use crate::sys::sandbox::Fence;
 
 /// What is written down. Each variant's name, in snake_case, is the line's `event`.
@@ -265,9 +265,9 @@ impl Event {
 pub(in crate::monitor) fn describe(ended: Ended) -> String {
     match ended {
         Ended::Exited(status) => format!("it exited with status {status}"),
-        Ended::Killed(nix::sys::signal::Signal::SIGSYS, _) => {
+        Ended::Killed(libc::SIGSYS, _) => {
             "it made a system call that its fence forbids, and was killed".into()
         }
-        Ended::Killed(signal, _) => format!("it was killed by {signal}"),
+        Ended::Killed(signal, _) => format!("it was killed by {}", process::signal_name(signal)),
     }
 }

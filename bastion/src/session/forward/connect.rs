@@ -116,7 +116,11 @@ impl Connecting {
             return Attempt::Going;
         }
         if !ready && now >= self.deadline {
-            return Attempt::Over(Err(self.failed("it takes too long")));
+            let why = match self.stage {
+                Stage::WaitingForLookup => "no process can be started to look its name up",
+                Stage::LookingUp(_) | Stage::Trying(_) => "it takes too long",
+            };
+            return Attempt::Over(Err(self.failed(why)));
         }
         match &mut self.stage {
             Stage::WaitingForLookup => Attempt::Going,
@@ -206,6 +210,13 @@ impl Connecting {
             Destination::Unix { path } => cannot_connect_unix(path.as_ref(), why),
         }
     }
+}
+
+/// Whether a name waits for a lookup that could not begin, though there are few.
+pub(super) fn want_a_lookup(connecting: &[Connecting]) -> bool {
+    let of = |stage: fn(&Stage) -> bool| connecting.iter().filter(|one| stage(&one.stage)).count();
+    of(|stage| matches!(stage, Stage::WaitingForLookup)) > 0
+        && of(|stage| matches!(stage, Stage::LookingUp(_))) < MAX_LOOKUPS
 }
 
 /// Starts to look up names that wait, as many as may be looked up at a time.

@@ -25,6 +25,10 @@ use crate::policy::forwarding::{ForwardingRules, NotPermitted};
 use connect::{Attempt, Connecting};
 use listen::Listening;
 
+/// A lookup that could not begin, because the account has all the processes that it may have, is
+/// tried again after this time.
+const LOOK_UP_AGAIN: Duration = Duration::from_millis(200);
+
 /// All that is forwarded for one connection.
 pub(super) struct Forwarding {
     terms: SessionTerms,
@@ -157,8 +161,10 @@ impl Forwarding {
     pub(super) fn patience(&self, now: Instant) -> Option<Duration> {
         let connecting = self.connecting.iter().map(Connecting::deadline);
         let pauses = self.listening.iter().filter_map(Listening::paused_until);
+        let again = connect::want_a_lookup(&self.connecting).then(|| now + LOOK_UP_AGAIN);
         connecting
             .chain(pauses)
+            .chain(again)
             .min()
             .map(|until| until.saturating_duration_since(now))
     }

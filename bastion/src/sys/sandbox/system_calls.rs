@@ -107,8 +107,14 @@ fn memory_and_threads() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError>
             libc::SYS_clone,
             all_of(vec![argument(0, masked(thread), thread)?])?,
         ),
-        // Signals to itself (abort), to nobody else.
-        (libc::SYS_tgkill, one_of(0, &[own])?),
+        // Its own end (abort), and no other signal, to nobody else.
+        (
+            libc::SYS_tgkill,
+            all_of(vec![
+                argument(0, SeccompCmpOp::Eq, own)?,
+                argument(2, SeccompCmpOp::Eq, libc::SIGABRT)?,
+            ])?,
+        ),
         (
             libc::SYS_prctl,
             one_of(0, &[libc::PR_SET_NAME, libc::PR_SET_VMA])?,
