@@ -84,7 +84,7 @@ impl ConnectionHandler {
             proof,
         };
         match self.gate.monitor.grant(request).await {
-            Verdict::Granted => {
+            Some(Verdict::Granted) => {
                 let logged_in = LoggedIn {
                     at: Instant::now(),
                     valid_before: permissions.valid_before(),
@@ -96,7 +96,8 @@ impl ConnectionHandler {
                 self.logged_in.send_replace(Some(logged_in));
                 Auth::Accept
             }
-            Verdict::Refused(sentence) => self.refuse(sentence),
+            Some(Verdict::Refused(sentence)) => self.refuse(sentence),
+            None => Auth::Disconnect("bastion: nobody decides on logins for now".into()),
         }
     }
 

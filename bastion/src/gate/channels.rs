@@ -6,26 +6,35 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
-use russh::{ChannelId, ChannelWriteHalf, Sig};
-use tokio::sync::{Semaphore, oneshot};
+use russh::{ChannelId, ChannelWriteHalf};
+use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
+use super::ending::Ending;
 use super::input_queue;
 use super::pump::{Descriptor, Input, Output};
 use super::session::{Descriptors, StartedProgram};
 use super::stream::{Activity, Traffic};
-use crate::ipc::{ProgramEnd, PtyRequest};
+use crate::ipc::PtyRequest;
 
 /// Extended data of type 1 is standard error (RFC 4254 §5.2).
 const STDERR: u32 = 1;
 /// How long a program that nobody listens to any more may still speak.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long a program may take to read what its client has sent before it closed the channel.
+const LINGER: Duration = Duration::from_secs(30);
+/// The most programs of a connection that may do so at a time: a window of memory for each.
+const MOST_THAT_READ_ON: usize = 8;
 /// The most programs that may do so at a time; any more find their pipes closed.
 static LAST_SPEAKERS: Semaphore = Semaphore::const_new(256);
 
 /// The channels of one connection. Shared with the tasks that close them.
 #[derive(Clone, Default)]
-pub(super) struct Channels(Arc<Mutex<HashMap<ChannelId, Channel>>>);
+pub(super) struct Channels {
+    open: Arc<Mutex<HashMap<ChannelId, Channel>>>,
+    /// Of channels that the client has closed: what it sent before is still to be read.
+    read_on: Arc<Mutex<JoinSet<()>>>,
+}
 
 /// One channel of type session.
 pub(super) struct Channel {
@@ -35,6 +44,8 @@ pub(super) struct Channel {
     waiting: Option<Waiting>,
     traffic: Arc<Traffic>,
     tasks: Vec<AbortHandle>,
+    /// The one that feeds the program.
+    feeding: Option<AbortOnDrop>,
     /// The program's standard output and error, where they are pipes.
     pipes: Vec<Arc<Descriptor>>,
     /// Somebody may be looking at it.
@@ -64,6 +75,7 @@ impl Channel {
             waiting: Some(waiting),
             traffic: Traffic::of_channel(connection),
             tasks: Vec::new(),
+            feeding: None,
             pipes: Vec::new(),
             has_terminal: false,
         }
@@ -77,6 +89,11 @@ impl Channel {
     /// Takes what is known of its program to be, to start it.
     pub(super) fn take_waiting(&mut self) -> Option<Waiting> {
         self.waiting.take()
+    }
+
+    /// Its program could not be started.
+    pub(super) fn wait_on(&mut self, waiting: Waiting) {
+        self.waiting = Some(waiting);
     }
 
     /// Bytes from the client. What nobody wants is dropped.
@@ -106,7 +123,7 @@ impl Channel {
     ) {
         let (handle, traffic) = (terms.handle.clone(), self.traffic.clone());
         let input = Input::new(queue, handle, id, terms.window, traffic);
-        self.tasks.push(tokio::spawn(input.feed(to)).abort_handle());
+        self.feeding = Some(AbortOnDrop(tokio::spawn(input.feed(to))));
     }
 
     /// From the program to the client, until there is no more.
@@ -124,6 +141,17 @@ impl Channel {
         let drain = tokio::spawn(output.drain(from));
         self.tasks.push(drain.abort_handle());
         drain
+    }
+
+    /// The client has closed the channel: what it sent before goes on its way. Ready when it is all
+    /// read. A terminal is hung up at once.
+    fn read_on(&mut self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        self.input = None;
+        let feeding = self.feeding.take().filter(|_| !self.has_terminal)?;
+        Some(async move {
+            let mut feeding = feeding;
+            let _or_never = tokio::time::timeout(LINGER, &mut feeding.0).await;
+        })
     }
 
     /// The client is gone. A program that gets SIGHUP may say so while it tidies up, as shells do
@@ -150,6 +178,15 @@ impl Channel {
     }
 }
 
+/// A task that ends with whoever waits for it.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Drop for Channel {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
@@ -159,7 +196,38 @@ impl Drop for Channel {
 impl Channels {
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<ChannelId, Channel>> {
         // No code that can panic runs with the lock held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client has closed a channel: `hang_up` is awaited when its program has read what was sent
+    /// before, or takes too long to.
+    pub(super) async fn close(
+        &self,
+        mut channel: Channel,
+        hang_up: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let read = self.has_room_to_read_on().then(|| channel.read_on());
+        channel.let_go();
+        match read.flatten() {
+            None => hang_up.await,
+            Some(read) => {
+                self.read_on().spawn(async move {
+                    read.await;
+                    hang_up.await;
+                });
+            }
+        }
+    }
+
+    fn has_room_to_read_on(&self) -> bool {
+        let mut all = self.read_on();
+        while all.try_join_next().is_some() {}
+        all.len() < MOST_THAT_READ_ON
+    }
+
+    fn read_on(&self) -> MutexGuard<'_, JoinSet<()>> {
+        // As for `lock`.
+        self.read_on.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connects a started program to its channel. `closed` is awaited when all of it has been
@@ -186,12 +254,14 @@ impl Channels {
         let (handle, idle_limit) = (terms.handle.clone(), terms.idle_limit);
         let (ended, hang_up) = (program.ended, program.hang_up);
         let closer = tokio::spawn(async move {
-            match wait_for_the_end(drains, ended, traffic.stays_idle(idle_limit)).await {
-                Some(end) => say_goodbye(&handle, id, end).await,
-                None => {
-                    hang_up.send().await;
-                    let _gone = handle.close(id).await;
-                }
+            let ending = Ending {
+                handle: &handle,
+                id,
+            };
+            let idle = traffic.stays_idle(idle_limit);
+            if !ending.is_told(drains, ended, idle).await {
+                hang_up.send().await;
+                let _gone = handle.close(id).await;
             }
             closed.await;
             channels_of_closer.forget_soon(id);
@@ -206,28 +276,27 @@ impl Channels {
     }
 
     /// Tells whoever sits at a terminal that this ends soon, and why.
-    pub(super) async fn announce(&self, handle: &Handle, why: &str, left: Duration) {
+    pub(super) async fn announce(&self, why: &str, left: Duration) {
         let terminals: Vec<_> = {
             let channels = self.lock();
-            channels
-                .iter()
-                .filter(|(_, channel)| channel.has_terminal)
-                .map(|(&id, _)| id)
-                .collect()
+            let terminals = channels.values().filter(|channel| channel.has_terminal);
+            terminals.map(|channel| channel.writer.clone()).collect()
         };
         let text = format!(
             "\r\nbastion: {why}; this session ends in {} s\r\n",
             left.as_secs_f64().ceil()
         );
-        for id in terminals {
-            // Bounded, and for a terminal that nobody reads from, in vain.
-            let said = handle.extended_data(id, STDERR, text.clone().into_bytes());
+        for writer in terminals {
+            // Within its window, and for a terminal that nobody reads from, in vain: what waits for
+            // room in one channel's window would hold up all others.
+            let said = writer.extended_data_bytes(STDERR, text.clone());
             let _unread = tokio::time::timeout(Duration::from_millis(100), said).await;
         }
     }
 
     /// The connection is gone, and all channels with it; returns those that were open.
     pub(super) fn end(&self) -> Vec<(ChannelId, Arc<Traffic>)> {
+        self.read_on().abort_all();
         let channels = std::mem::take(&mut *self.lock());
         channels
             .into_iter()
@@ -282,50 +351,4 @@ impl Ends {
             },
         })
     }
-}
-
-/// How the program ended, when all that it wrote was sent; `None` when its channel was idle for too
-/// long, and nothing more is sent.
-async fn wait_for_the_end(
-    mut drains: Vec<JoinHandle<()>>,
-    ended: oneshot::Receiver<ProgramEnd>,
-    idle_for_too_long: impl Future<Output = ()>,
-) -> Option<Option<ProgramEnd>> {
-    let end = async {
-        for drain in &mut drains {
-            // Ends in no other way than by itself or with this task.
-            let _ended = drain.await;
-        }
-        ended.await.ok()
-    };
-    tokio::select! {
-        end = end => return Some(end),
-        () = idle_for_too_long => {}
-    }
-    drains.iter().for_each(JoinHandle::abort);
-    for drain in drains {
-        let _aborted = drain.await;
-    }
-    None
-}
-
-/// RFC 4254 §5.3, §6.10: no more data, how it ended, close. Nothing after that.
-async fn say_goodbye(handle: &Handle, id: ChannelId, end: Option<ProgramEnd>) {
-    let said = async {
-        handle.eof(id).await?;
-        match end {
-            Some(ProgramEnd::Status(status)) => handle.exit_status_request(id, status).await?,
-            Some(ProgramEnd::Signal { name, core_dumped }) => {
-                let signal = Sig::Custom(name);
-                handle
-                    .exit_signal_request(id, signal, core_dumped, String::new(), String::new())
-                    .await?;
-            }
-            // The session process went first; its connection ends with it.
-            None => {}
-        }
-        handle.close(id).await
-    };
-    // The connection may be gone: then there is nobody to say it to.
-    let _nobody_there: Result<(), ()> = said.await;
 }

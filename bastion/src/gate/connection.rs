@@ -119,7 +119,8 @@ async fn run(
     let local = stream.local_addr().map_err(io)?;
     stream.set_nodelay(true).map_err(io)?;
     socket::keep_alive(std::os::fd::AsFd::as_fd(&stream)).map_err(io)?;
-    let (stream, _end) = CountedStream::new(stream, traffic);
+    let patience = terms.limits.patience_with_a_client();
+    let (stream, _end) = CountedStream::new(stream, traffic, patience);
     let (tell_client, client) = watch::channel(Vec::new());
     let let_in = logged_in.subscribe();
     let handler = ConnectionHandler {
@@ -133,6 +134,7 @@ async fn run(
         logged_in,
         state: State::Stranger,
         tries: 0,
+        no_more_sessions: false,
         offered: None,
         activity: open.activity.clone(),
         channels: open.channels.clone(),
@@ -188,7 +190,6 @@ async fn watch_over(
     mut let_in: watch::Receiver<Option<LoggedIn>>,
     too_long: impl Future<Output = Late>,
 ) -> Result<String, ConnectionError> {
-    let handle = running.handle();
     let closed = |()| "closed".to_owned();
     let mut draining = gate.draining.clone();
     let logged_in = tokio::select! {
@@ -208,14 +209,14 @@ async fn watch_over(
     };
     let grace = tokio::select! {
         ended = &mut running => return ended.map(closed),
-        ending = lifetime_ends(lifetime, logged_in, open, &handle) => {
+        ending = lifetime_ends(lifetime, logged_in, open) => {
             return Ok(part_with(running, &ending).await);
         }
         grace = drain_begins(&mut draining) => grace,
     };
     let why = "bastion is shutting down";
     if !grace.is_zero() {
-        open.channels.announce(&handle, why, grace).await;
+        open.channels.announce(why, grace).await;
     }
     tokio::select! {
         ended = &mut running => return ended.map(closed),
@@ -231,12 +232,7 @@ async fn log_in(let_in: &mut watch::Receiver<Option<LoggedIn>>) -> Option<Logged
 }
 
 /// Ready when the configuration gives the connection no more time; says why. Warns terminals.
-async fn lifetime_ends(
-    limits: &lifetime::Limits,
-    login: LoggedIn,
-    open: &Open,
-    handle: &Handle,
-) -> String {
+async fn lifetime_ends(limits: &lifetime::Limits, login: LoggedIn, open: &Open) -> String {
     let mut warned = false;
     loop {
         let clocks = Now {
@@ -248,9 +244,7 @@ async fn lifetime_ends(
             Next::Wait(Some(time)) => sleep(time).await,
             Next::Warn(left, ending) => {
                 warned = true;
-                open.channels
-                    .announce(handle, &ending.to_string(), left)
-                    .await;
+                open.channels.announce(&ending.to_string(), left).await;
             }
             Next::End(ending) => return ending.to_string(),
         }

@@ -53,6 +53,8 @@ pub(super) struct ConnectionHandler {
     pub(super) logged_in: watch::Sender<Option<LoggedIn>>,
     pub(super) state: State,
     pub(super) tries: u32,
+    /// The client has said that it opens none any more.
+    pub(super) no_more_sessions: bool,
     /// The certificate that was last asked about, to be signed for next.
     pub(super) offered: Option<UserCertificate>,
     pub(super) activity: Arc<Activity>,
@@ -130,12 +132,22 @@ impl Handler for ConnectionHandler {
         })
     }
 
+    fn no_more_sessions(&mut self) {
+        self.no_more_sessions = true;
+    }
+
     async fn channel_open_session(
         &mut self,
         channel: RusshChannel<Msg>,
         reply: ChannelOpenHandle,
         transport: &mut Transport,
     ) -> Result<(), ConnectionError> {
+        if self.no_more_sessions {
+            reply
+                .reject(ChannelOpenFailure::AdministrativelyProhibited)
+                .await;
+            return Ok(());
+        }
         if self.channels.lock().len() >= self.terms.limits.max_sessions {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
@@ -382,17 +394,18 @@ impl Handler for ConnectionHandler {
         &mut self,
         id: ChannelId,
         signal: Sig,
-        _: &mut Transport,
+        transport: &mut Transport,
     ) -> Result<(), ConnectionError> {
-        if let (Some(session), Some(signal)) = (self.session(), signal_name(&signal)) {
-            session
-                .order(ToSession::Signal {
-                    channel: id.into(),
-                    signal: signal.to_owned(),
-                })
-                .await;
-        }
-        Ok(())
+        let passed_on = match (self.session(), signal_name(&signal)) {
+            (Some(session), Some(signal)) => {
+                let (channel, signal) = (id.into(), signal.to_owned());
+                session.order(ToSession::Signal { channel, signal }).await;
+                true
+            }
+            _ => false,
+        };
+        // Few ask; who does would take the next answer for this one.
+        answer(transport, id, passed_on)
     }
 
     async fn data_bytes(
@@ -420,7 +433,8 @@ impl Handler for ConnectionHandler {
         Ok(())
     }
 
-    /// The client has closed a channel; russh has answered already. What runs on it gets SIGHUP.
+    /// The client has closed a channel; russh has answered already. What runs on it gets SIGHUP when
+    /// it has read what was sent before.
     async fn channel_close(
         &mut self,
         id: ChannelId,
@@ -430,11 +444,9 @@ impl Handler for ConnectionHandler {
         let closed = self.report_closed(id);
         let channel = self.channels.lock().remove(&id);
         if let (Some(channel), Some(session)) = (channel, self.session()) {
-            channel.let_go();
             session.forget(id.into());
-            session
-                .order(ToSession::HangUp { channel: id.into() })
-                .await;
+            let hang_up = session.hang_up(id.into());
+            self.channels.close(channel, hang_up.send()).await;
             closed.await;
         }
         Ok(())

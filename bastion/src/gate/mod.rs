@@ -10,6 +10,7 @@
 mod authentication;
 mod channels;
 mod connection;
+mod ending;
 mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -62,15 +62,16 @@ impl Monitor {
         }
     }
 
-    /// Asks for a user to be let in.
-    pub(super) async fn grant(&self, request: GrantRequest) -> Verdict {
+    /// Asks for a user to be let in. `None` when there is no answer in time: it may still come, and
+    /// would then be taken for that to another question.
+    pub(super) async fn grant(&self, request: GrantRequest) -> Option<Verdict> {
         let connection = request.connection;
         match self
             .ask(connection, FromGate::Grant(Box::new(request)))
             .await
         {
-            Some(Answer::Verdict(verdict)) => verdict,
-            _ => Verdict::Refused(None),
+            Some(Answer::Verdict(verdict)) => Some(verdict),
+            _ => None,
         }
     }
 

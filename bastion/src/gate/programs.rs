@@ -58,11 +58,20 @@ impl ConnectionHandler {
             .lock()
             .get_mut(&id)
             .and_then(Channel::take_waiting);
-        let mut waiting = waiting.ok_or("a program runs on this channel already")?;
+        let waiting = waiting.ok_or("a program runs on this channel already")?;
         let session = self.session().ok_or("there is no session")?;
-        let (pty, environment) = (waiting.pty.take(), std::mem::take(&mut waiting.environment));
+        let (pty, environment) = (waiting.pty.clone(), waiting.environment.clone());
         let idle_limit = self.terms.limits.lifetime.channel_timeout(&kind(&program));
-        let started = session.start(id.into(), program, pty, environment).await?;
+        let started = match session.start(id.into(), program, pty, environment).await {
+            Ok(started) => started,
+            Err(reason) => {
+                // It may be asked for something else, as by clients that go without a subsystem.
+                if let Some(channel) = self.channels.lock().get_mut(&id) {
+                    channel.wait_on(waiting);
+                }
+                return Err(reason);
+            }
+        };
         let closed = self.report_closed(id);
         let terms = RunTerms {
             idle_limit,

@@ -11,6 +11,10 @@ const LEAST: usize = 4 * 1024;
 /// Less than what the allocator asks the kernel for each time.
 const MOST: usize = 120 * 1024;
 
+/// So many takes in a row of what is there already, and others of this thread have their turn:
+/// small packets would keep them waiting for as long as more of them come.
+const TAKES_A_TURN: u32 = 256;
+
 /// What has been read from a stream and not been taken yet.
 pub(super) struct ReadAhead {
     buffer: Vec<u8>,
@@ -18,6 +22,8 @@ pub(super) struct ReadAhead {
     filled: usize,
     /// How much to read next.
     next: usize,
+    /// Takes since others last had their turn.
+    takes: u32,
 }
 
 impl ReadAhead {
@@ -27,6 +33,7 @@ impl ReadAhead {
             taken: 0,
             filled: 0,
             next: LEAST,
+            takes: 0,
         }
     }
 
@@ -37,6 +44,12 @@ impl ReadAhead {
         cx: &mut Context<'_>,
         to: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<usize>> {
+        if self.takes >= TAKES_A_TURN {
+            self.takes = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.takes += 1;
         if self.taken == self.filled {
             ready!(self.poll_fill(stream, cx))?;
         }
@@ -77,17 +90,24 @@ mod tests {
         let all: Vec<u8> = (0..1_000_000_u32).map(|number| number as u8).collect();
         for step in [1, 7, 4096, 300_000] {
             let (mut ahead, mut from, mut got) = (ReadAhead::new(), all.as_slice(), Vec::new());
+            let (mut takes, mut turns) = (0, 0);
             let mut cx = Context::from_waker(Waker::noop());
             loop {
                 let mut room = vec![0; step];
                 let mut room = ReadBuf::new(&mut room);
                 match ahead.poll_take(Pin::new(&mut from), &mut cx, &mut room) {
                     Poll::Ready(Ok(0)) => break,
-                    Poll::Ready(Ok(_)) => got.extend_from_slice(room.filled()),
-                    other => panic!("{other:?}"),
+                    Poll::Ready(Ok(_)) => {
+                        takes += 1;
+                        got.extend_from_slice(room.filled());
+                    }
+                    Poll::Pending => turns += 1,
+                    Poll::Ready(Err(error)) => panic!("{error}"),
                 }
             }
             assert!(got == all, "{step}");
+            // Nobody is kept waiting for as long as there is something to take.
+            assert_eq!(turns, takes / TAKES_A_TURN, "{step}");
         }
     }
 }

@@ -132,15 +132,20 @@ impl Session {
             Ok(descriptors) => Ok(StartedProgram {
                 descriptors,
                 ended,
-                hang_up: HangUp {
-                    link: self.link.clone(),
-                    channel,
-                },
+                hang_up: self.hang_up(channel),
             }),
             Err(reason) => {
                 self.forget(channel);
                 Err(reason)
             }
+        }
+    }
+
+    /// The order to hang up a channel.
+    pub(super) fn hang_up(&self, channel: ChannelNumber) -> HangUp {
+        HangUp {
+            link: self.link.clone(),
+            channel,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::log_in;
 use crate::support::{Server, is_alive, run, wait_for};
 
 /// The request "pty-req" of Pomerium's portal, 80 by 24.
-fn pty_request() -> Vec<u8> {
+pub(crate) fn pty_request() -> Vec<u8> {
     Writer::new()
         .string("xterm")
         .u32(80)
@@ -18,12 +18,12 @@ fn pty_request() -> Vec<u8> {
         .into_vec()
 }
 
-fn exec(command: &str) -> Vec<u8> {
+pub(crate) fn exec(command: &str) -> Vec<u8> {
     Writer::new().string(command).into_vec()
 }
 
 /// All events of a channel until its CLOSE.
-async fn events(client: &mut Client, id: u32) -> Vec<ChannelEvent> {
+pub(crate) async fn events(client: &mut Client, id: u32) -> Vec<ChannelEvent> {
     let mut events = Vec::new();
     loop {
         match client.event(id).await.unwrap() {

@@ -13,6 +13,7 @@ mod support;
 
 mod bulk;
 mod channels;
+mod endings;
 mod login;
 mod transport;
 

@@ -310,7 +310,7 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(
             let len = cipher.decrypt_packet_length(seqn, &len);
             let len = BigEndian::read_u32(&len) as usize;
 
-            if len > MAXIMUM_PACKET_LEN {
+            if len > buffer.largest {
                 return Err(Error::PacketSize(len));
             }
 
@@ -333,7 +333,7 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(
 
     // A large packet gets its memory once as much of it is there as every peer has to take (RFC
     // 4253 section 6.1): a few bytes that only announce one are not to cost its size.
-    const AT_FIRST: usize = 35_000;
+    const AT_FIRST: usize = LARGEST_BEFORE_LOGIN;
     let mut l = cipher.packet_length_to_read_for_block_length();
     for end in [AT_FIRST.min(buffer.len + 4), buffer.len + 4] {
         buffer.buffer.resize(end, 0);
@@ -369,6 +369,9 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(
 
 pub(crate) const PACKET_LENGTH_LEN: usize = 4;
 
+/// What every peer has to take (RFC 4253 section 6.1) is enough for a stranger.
+pub(crate) const LARGEST_BEFORE_LOGIN: usize = 35_000;
+
 const MINIMUM_PACKET_LEN: usize = 16;
 // Keep the transport limit aligned with the 256 KiB channel packet baseline.
 const MAXIMUM_PACKET_LEN_BASELINE: usize = 256 * 1024;
@@ -380,7 +383,7 @@ const PADDING_LENGTH_LEN: usize = 1;
 const MAXIMUM_PADDING_LEN: usize = 19;
 const MAXIMUM_PACKET_LEN_HEADROOM: usize =
     PADDING_LENGTH_LEN + CHANNEL_EXTENDED_DATA_PACKET_OVERHEAD + MAXIMUM_PADDING_LEN;
-const MAXIMUM_PACKET_LEN: usize = MAXIMUM_PACKET_LEN_BASELINE + MAXIMUM_PACKET_LEN_HEADROOM;
+pub(crate) const MAXIMUM_PACKET_LEN: usize = MAXIMUM_PACKET_LEN_BASELINE + MAXIMUM_PACKET_LEN_HEADROOM;
 // Keep post-decompression growth within the same packet-acceptance model as
 // the transport read path.
 pub(crate) const MAXIMUM_DECOMPRESSED_PACKET_LEN: usize = MAXIMUM_PACKET_LEN;

@@ -1995,6 +1995,12 @@ impl Session {
                         }
                         Ok(())
                     }
+                    "no-more-sessions@openssh.com" => {
+                        map_err!(ensure_end(r))?;
+                        handler.no_more_sessions();
+                        self.request_success();
+                        Ok(())
+                    }
                     _ => {
                         self.request_failure();
                         Ok(())

@@ -896,6 +896,10 @@ pub trait Handler: Sized {
         async { Ok(false) }
     }
 
+    /// The client opens no more channels of type session, whatever asks for one from now on
+    /// (`no-more-sessions@openssh.com`).
+    fn no_more_sessions(&mut self) {}
+
     #[allow(unused_variables)]
     fn cancel_streamlocal_forward(
         &mut self,
@@ -1302,7 +1306,14 @@ async fn reply<H: Handler + Send>(
                 if kex.peer_kexinit_received() {
                     return Err(crate::Error::Inconsistent.into());
                 }
-                session.pending_len = session.pending_len.saturating_add(pkt.buffer.len() as u32);
+                // A channel's data are bounded by its window already, which no handler grants anew
+                // meanwhile, and all windows together may be more than this.
+                let in_a_window = session.common.config.handler_adjusts_windows
+                    && [msg::CHANNEL_DATA, msg::CHANNEL_EXTENDED_DATA].contains(&msg_type);
+                if !in_a_window {
+                    session.pending_len =
+                        session.pending_len.saturating_add(pkt.buffer.len() as u32);
+                }
                 if u64::from(session.pending_len) > 2 * u64::from(session.common.config.window_size)
                 {
                     return Err(crate::Error::Pending.into());

@@ -661,7 +661,8 @@ impl Session {
         map_err!(self.common.packet_writer.flush_into(&mut stream).await)?;
 
         let (stream_read, mut stream_write) = stream.split();
-        let buffer = SSHBuffer::new();
+        let mut buffer = SSHBuffer::new();
+        buffer.largest = cipher::LARGEST_BEFORE_LOGIN;
 
         // Allow handing out references to the cipher
         let mut opening_cipher = Box::new(clear::Key) as Box<dyn OpeningKey + Send>;
@@ -773,6 +774,9 @@ impl Session {
                                 Ok(_) => {},
                                 Err(e) => return Err(e),
                             }
+                            if self.is_authenticated() {
+                                buffer.largest = cipher::MAXIMUM_PACKET_LEN;
+                            }
                             buffer.seqn = pkt.seqn; // TODO reply changes seqn internall, find cleaner way
 
                             if kex_was_active && !self.kex.active() {
@@ -797,13 +801,16 @@ impl Session {
                     debug!("rekey time limit reached");
                 }
                 () = &mut keepalive_timer => {
-                    self.common.alive_timeouts = self.common.alive_timeouts.saturating_add(1);
-                    if self.common.config.keepalive_max != 0 && self.common.alive_timeouts > self.common.config.keepalive_max {
-                        debug!("Timeout, client not responding to keepalives");
-                        return Err(crate::Error::KeepaliveTimeout.into());
-                    }
                     sent_keepalive = true;
-                    self.keepalive_request()?;
+                    // Before the login no message of RFC 4254 may be sent: it ends OpenSSH's client.
+                    if self.is_authenticated() {
+                        self.common.alive_timeouts = self.common.alive_timeouts.saturating_add(1);
+                        if self.common.config.keepalive_max != 0 && self.common.alive_timeouts > self.common.config.keepalive_max {
+                            debug!("Timeout, client not responding to keepalives");
+                            return Err(crate::Error::KeepaliveTimeout.into());
+                        }
+                        self.keepalive_request()?;
+                    }
                 }
                 () = &mut inactivity_timer => {
                     debug!("timeout");
@@ -979,14 +986,14 @@ impl Session {
         )
     }
 
+    fn is_authenticated(&self) -> bool {
+        let encrypted = self.common.encrypted.as_ref();
+        encrypted.is_some_and(|enc| Self::automatic_rekey_eligible(&enc.state))
+    }
+
     /// Is a limit-triggered rekey allowed now? no kex in flight & authed
     fn automatic_rekey_allowed(&self) -> bool {
-        !self.kex.active()
-            && self
-                .common
-                .encrypted
-                .as_ref()
-                .is_some_and(|enc| Self::automatic_rekey_eligible(&enc.state))
+        !self.kex.active() && self.is_authenticated()
     }
 
     fn rekey_time_remaining(&self) -> Option<Duration> {

@@ -1,0 +1,223 @@
+//! How a channel ends when its two sides do not end together, and what must not end then.
+
+use std::time::Duration;
+
+use pomerium_stand_in::client::{ChannelEvent, Client, Options};
+
+use crate::channels::{events, exec, pty_request};
+use crate::log_in;
+use crate::support::{Server, run, wait_for};
+
+async fn started(client: &mut Client, command: &str) -> u32 {
+    let id = client.open_session().await.unwrap();
+    assert!(client.request(id, "exec", &exec(command)).await.unwrap());
+    id
+}
+
+/// Of what the server lets us send, all.
+fn fill_window(client: &mut Client, id: u32) -> u64 {
+    let window = client.send_window(id).unwrap();
+    while client.try_send_data(id, &[7; 32_000]).unwrap() > 0 {}
+    window
+}
+
+#[test]
+fn what_was_sent_before_the_close_is_read() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let [go, out] = ["go", "out"].map(|name| folder.path().join(name));
+    let command = format!(
+        "until [ -e {} ]; do sleep 0.05; done; cat > {}",
+        go.display(),
+        out.display()
+    );
+    let sent = run(async {
+        let mut client = log_in(&server, Options::pomerium()).await;
+        let id = started(&mut client, &command).await;
+        let sent = fill_window(&mut client, id);
+        client.eof(id).await.unwrap();
+        client.close(id).await.unwrap();
+        events(&mut client, id).await;
+        std::fs::write(&go, "").unwrap();
+        let length = || std::fs::metadata(&out).map_or(0, |file| file.len());
+        wait_for("all of it", || (length() == sent).then_some(()));
+        sent
+    });
+    assert!(sent > 1 << 20, "{sent}");
+}
+
+#[test]
+fn a_status_does_not_wait_for_those_who_hold_the_output_open() {
+    let server = Server::start();
+    run(async {
+        let mut client = log_in(&server, Options::pomerium()).await;
+        let id = started(&mut client, "sleep 1000 & echo $!; exit 3").await;
+        let mut sleeper = String::new();
+        loop {
+            match client.event(id).await.unwrap() {
+                ChannelEvent::Data(data) => sleeper.push_str(&String::from_utf8_lossy(&data)),
+                ChannelEvent::ExitStatus(status) => break assert_eq!(status, 3),
+                ChannelEvent::Eof | ChannelEvent::Close => panic!("its output is open"),
+                _ => {}
+            }
+        }
+        let killed = client.exec(&format!("kill {sleeper}")).await.unwrap();
+        assert_eq!(killed.exit_status, Some(0));
+        assert_eq!(events(&mut client, id).await, [ChannelEvent::Eof]);
+    });
+}
+
+#[test]
+fn the_end_of_the_output_does_not_wait_for_the_program() {
+    let server = Server::start();
+    run(async {
+        let mut client = log_in(&server, Options::pomerium()).await;
+        let id = started(&mut client, "exec >&- 2>&-; cat; exit 4").await;
+        while client.event(id).await.unwrap() != ChannelEvent::Eof {}
+        client.eof(id).await.unwrap();
+        let events = events(&mut client, id).await;
+        let status = |event: &ChannelEvent| matches!(event, ChannelEvent::ExitStatus(_));
+        assert_eq!(events.iter().filter(|event| status(event)).count(), 1);
+    });
+}
+
+#[test]
+fn new_keys_may_be_wanted_while_every_window_is_full() {
+    // We ask for them long before the client has sent all that it may, and it answers only then.
+    let server = Server::start_with("rekey_limit = 1048576", &[]);
+    run(async {
+        let mut client = log_in(&server, Options::pomerium()).await;
+        let mut channels = Vec::new();
+        for _ in 0..4 {
+            channels.push(started(&mut client, "cat > /dev/null; exit 5").await);
+        }
+        let sent: u64 = channels
+            .iter()
+            .map(|&id| fill_window(&mut client, id))
+            .sum();
+        assert!(sent >= 8 << 20, "{sent}");
+        for &id in &channels {
+            client.eof(id).await.unwrap();
+        }
+        for &id in &channels {
+            let events = events(&mut client, id).await;
+            assert!(events.contains(&ChannelEvent::ExitStatus(5)), "{events:?}");
+        }
+    });
+}
+
+#[test]
+fn a_warning_that_has_no_room_holds_up_nobody() {
+    let server = Server::start_with("max_session_time = \"12s\"", &[]);
+    run(async {
+        let mut options = Options::pomerium();
+        (options.window, options.automatic_window) = (8192, false);
+        let mut client = log_in(&server, options).await;
+        let full = client.open_session().await.unwrap();
+        assert!(
+            client
+                .request(full, "pty-req", &pty_request())
+                .await
+                .unwrap()
+        );
+        assert!(client.request(full, "exec", &exec("yes")).await.unwrap());
+        let mut had = 0;
+        while had < 8192 {
+            if let ChannelEvent::Data(data) = client.event(full).await.unwrap() {
+                had += data.len();
+            }
+        }
+        let other = started(&mut client, "cat").await;
+        // Half of its time is over: the terminal is warned, in vain.
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        client.send_data(other, b"hello").await.unwrap();
+        while !matches!(client.event(other).await.unwrap(), ChannelEvent::Data(_)) {}
+        // The client is told why it ends, too.
+        let ended = client.ended().await;
+        let why = ended.disconnect().map(|said| said.description.clone());
+        assert_eq!(why.as_deref(), Some("a session may last 12s"));
+    });
+}
+
+#[test]
+fn a_signal_that_wants_an_answer_gets_one() {
+    let server = Server::start();
+    run(async {
+        let mut client = log_in(&server, Options::pomerium()).await;
+        let id = started(&mut client, "exec sleep 1000").await;
+        assert!(client.request(id, "signal", &exec("TERM")).await.unwrap());
+        let events = events(&mut client, id).await;
+        assert!(!events.contains(&ChannelEvent::ExitStatus(0)), "{events:?}");
+    });
+}
+
+#[test]
+fn a_channel_whose_subsystem_was_refused_runs_a_command() {
+    let server = Server::start();
+    run(async {
+        let mut client = log_in(&server, Options::pomerium()).await;
+        let id = client.open_session().await.unwrap();
+        assert!(
+            !client
+                .request(id, "subsystem", &exec("nope"))
+                .await
+                .unwrap()
+        );
+        assert!(client.request(id, "exec", &exec("exit 6")).await.unwrap());
+        let events = events(&mut client, id).await;
+        assert!(events.contains(&ChannelEvent::ExitStatus(6)), "{events:?}");
+    });
+}
+
+#[test]
+fn who_wants_no_more_sessions_gets_none() {
+    let server = Server::start();
+    run(async {
+        let mut client = log_in(&server, Options::pomerium()).await;
+        let id = started(&mut client, "cat").await;
+        let answer = client.global_request("no-more-sessions@openssh.com", &[]);
+        assert!(answer.await.unwrap().is_some());
+        assert!(client.open_session().await.is_err());
+        client.send_data(id, b"still here").await.unwrap();
+        while !matches!(client.event(id).await.unwrap(), ChannelEvent::Data(_)) {}
+    });
+}
+
+#[test]
+fn who_is_not_logged_in_is_asked_for_no_sign_of_life() {
+    let server = Server::start_with(
+        "client_alive_interval = \"1s\"\nlogin_grace_time = \"30s\"",
+        &[],
+    );
+    run(async {
+        let mut client = Client::connect(server.address, Options::pomerium())
+            .await
+            .unwrap();
+        // Three times it would have been asked, in a message that ends OpenSSH's client.
+        tokio::time::sleep(Duration::from_millis(3500)).await;
+        crate::support::authenticate(&mut client, &server.user())
+            .await
+            .unwrap();
+        assert!(client.global_requests().is_empty());
+        assert_eq!(client.exec("exit 0").await.unwrap().exit_status, Some(0));
+    });
+}
+
+#[test]
+fn a_client_that_takes_nothing_any_more_is_given_up() {
+    let config = "client_alive_interval = \"1s\"\nclient_alive_count_max = 2";
+    let mut server = Server::start_with(config, &[]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut options = Options::pomerium();
+    // More than what the system keeps for it, so that there is always more to write.
+    options.window = 1 << 30;
+    let _client = runtime.block_on(async {
+        let mut client = log_in(&server, options).await;
+        let id = started(&mut client, "cat /dev/zero").await;
+        while !matches!(client.event(id).await.unwrap(), ChannelEvent::Data(_)) {}
+        client
+    });
+    let closed = server.event("connection_closed", |_| true);
+    let why = closed["reason"].as_str().unwrap();
+    assert!(why.contains("takes nothing any more"), "{why}");
+}
