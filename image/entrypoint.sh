@@ -27,6 +27,10 @@ TIME_TO_MEND=60
 GATEWAY_PROCESSES=1000
 # And they yield to bastion, in the time that they take.
 GATEWAY_NICENESS=10
+# Nor may they hold as many descriptors: those that claw has sent and nobody has received are counted
+# together, and whoever may hold fewer can send none. bastion keeps its sessions' programs to the same.
+GATEWAY_DESCRIPTORS=$(ulimit -Hn)
+((GATEWAY_DESCRIPTORS < 4096)) || ((GATEWAY_DESCRIPTORS -= 1024))
 DATA=${DATA:-/data}
 SEED=/usr/local/share/openclaw-gateway/openclaw.json
 MARK_LINES=/usr/local/share/openclaw-gateway/mark-lines.pl
@@ -34,6 +38,7 @@ MARK_LINES=/usr/local/share/openclaw-gateway/mark-lines.pl
 PLACEHOLDERS='["configure-gateway-token", "changeme-default-token", "configure-gateway-password"]'
 AS_NOBODY=(setpriv --reuid=nobody --regid=nogroup --clear-groups --inh-caps=-all --no-new-privs)
 AS_CLAW=(nice -n "$GATEWAY_NICENESS" prlimit "--nproc=$GATEWAY_PROCESSES"
+    "--nofile=$(($(ulimit -Sn) < GATEWAY_DESCRIPTORS ? $(ulimit -Sn) : GATEWAY_DESCRIPTORS)):$GATEWAY_DESCRIPTORS"
     setpriv --reuid=claw --regid=claw --init-groups --inh-caps=-all --no-new-privs
     env HOME=/claw USER=claw LOGNAME=claw SHELL=/bin/bash)
 

@@ -112,6 +112,11 @@ const ATTEMPTS: &[(&str, Attempt, Wanted)] = &[
         Killed,
     ),
     (
+        "send itself a signal",
+        |_| nix::sys::signal::raise(nix::sys::signal::Signal::SIGUSR1).is_ok(),
+        Killed,
+    ),
+    (
         "become root",
         |_| nix::unistd::setuid(nix::unistd::Uid::from_raw(0)).is_ok(),
         Killed,

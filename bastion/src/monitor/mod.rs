@@ -97,13 +97,14 @@ pub fn run(source: config::Source) -> Result<(), MonitorError> {
     let (configuration, config) = ConfigurationFile::open(source)?;
     let system = |what| move |source| MonitorError::System { what, source };
     process::close_what_was_left_open().map_err(system("close descriptors"))?;
-    process::forbid_dump().map_err(system("forbid dumps"))?;
+    let dump = process::forbid_dump().map_err(system("forbid dumps"))?;
     // What a container's limits leave to programs is less than what they leave to us.
     let inherited = ProgramLimits {
         descriptors: process::raise_descriptor_limit()
             .map_err(system("raise the limit of descriptors"))?,
         processes: process::raise_process_limit()
             .map_err(system("raise the limit of processes"))?,
+        dump,
     };
     let taken = [
         Signal::SIGCHLD,

@@ -233,7 +233,17 @@ impl Session {
                 })?;
                 let started = running.started;
                 let answer = FromSession::Started { channel, started };
-                self.answer(&answer, &running.descriptors)
+                match self.answer(&answer, &running.descriptors) {
+                    Err(SessionError::Link {
+                        source: LinkError::System(error),
+                        ..
+                    }) => {
+                        self.programs.hang_up(channel);
+                        let reason = not_handed_over(&error);
+                        self.answer(&FromSession::Failed { channel, reason }, &[])
+                    }
+                    outcome => outcome,
+                }
             }
             Err(reason) => {
                 self.report(SessionEvent::NotStarted {
@@ -254,11 +264,19 @@ impl Session {
         if let Some(event) = outcome.event {
             self.report(SessionEvent::Forward(event))?;
         }
-        match outcome.answer {
-            Some((answer, descriptor)) => {
-                self.answer(&FromSession::Forward(answer), descriptor.as_slice())
+        let Some((answer, descriptor)) = outcome.answer else {
+            return Ok(());
+        };
+        let answer = FromSession::Forward(answer);
+        match self.answer(&answer, descriptor.as_slice()) {
+            Err(SessionError::Link {
+                source: LinkError::System(error),
+                ..
+            }) if descriptor.is_some() => {
+                let instead = self.forwarding.keeps(answer, not_handed_over(&error));
+                instead.map_or(Ok(()), |answer| self.answer(&answer, &[]))
             }
-            None => Ok(()),
+            outcome => outcome,
         }
     }
 
@@ -300,6 +318,12 @@ impl From<process::Ended> for ProgramEnd {
             },
         }
     }
+}
+
+/// The system passes on no more descriptors of this account for now: others wait to be received
+/// (unix(7), ETOOMANYREFS). That is no reason to end what runs.
+fn not_handed_over(error: &std::io::Error) -> String {
+    format!("a descriptor cannot be handed to the network process: {error}")
 }
 
 /// Sends, waiting for room no longer than [`PATIENCE`].

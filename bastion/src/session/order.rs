@@ -165,6 +165,7 @@ mod tests {
             program_limits: spawn::ProgramLimits {
                 descriptors: 1024,
                 processes: None,
+                dump: 0,
             },
             forwarding: ForwardingRules::default(),
         }

@@ -64,11 +64,20 @@ pub fn forbid_new_privileges() -> io::Result<()> {
 }
 
 /// Hides this process's memory: no core dump, and no ptrace or `/proc/PID/mem` by others of the
-/// same uid (`PR_SET_DUMPABLE`). Undone by execve.
-pub fn forbid_dump() -> io::Result<()> {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+/// same uid (`PR_SET_DUMPABLE`). Undone by execve. Returns how large a dump might have been, which
+/// [`permit_dump`] permits to a program again.
+pub fn forbid_dump() -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_CORE)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, hard)?;
     // SAFETY: as above.
-    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })?;
+    Ok(soft)
+}
+
+/// Lets what this process becomes by execve leave a core dump of so many bytes.
+pub fn permit_dump(bytes: u64) -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_CORE)?;
+    Ok(setrlimit(Resource::RLIMIT_CORE, bytes.min(hard), hard)?)
 }
 
 /// Kills this process when its parent thread ends (`PR_SET_PDEATHSIG`). Undone by a change of uid.
@@ -159,10 +168,18 @@ pub fn raise_process_limit() -> io::Result<Option<u64>> {
     Ok((soft < hard).then_some(soft))
 }
 
-/// Lowers the number of descriptors that this process may hold, as it may raise it again.
+/// Lowers the number of descriptors that this process may hold, as it may raise it again: almost.
+/// The descriptors that an account has sent and nobody has received are counted together, and whoever
+/// may hold fewer than that cannot send any (unix(7), ETOOMANYREFS). What is left to the session
+/// processes, whatever their programs do, keeps those from shutting everybody out.
 pub fn lower_descriptor_limit(soft: u64) -> io::Result<()> {
+    const LEFT_TO_SESSIONS: u64 = 1024;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    Ok(setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)?)
+    let most = match hard >= 4 * LEFT_TO_SESSIONS {
+        true => hard - LEFT_TO_SESSIONS,
+        false => hard,
+    };
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, soft.min(most), most)?)
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

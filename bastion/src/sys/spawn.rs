@@ -132,11 +132,14 @@ pub struct ProgramLimits {
     pub descriptors: u64,
     /// Processes of its account altogether, for it to start another.
     pub processes: Option<u64>,
+    /// Bytes of a core dump, unless it asks for more.
+    pub dump: u64,
 }
 
 impl ProgramLimits {
     fn take_on(self) -> io::Result<()> {
         process::lower_descriptor_limit(self.descriptors)?;
+        process::permit_dump(self.dump)?;
         match self.processes {
             Some(processes) => process::limit(Resource::RLIMIT_NPROC, processes),
             None => Ok(()),

@@ -227,7 +227,7 @@ fn requests_that_are_not_known_are_refused_and_those_without_a_reply_get_none() 
             .unwrap();
         // GLOBAL_REQUEST without want_reply: a stray answer would be taken for the next one's.
         let no_more = Writer::message(80)
-            .string("no-more-sessions@openssh.com")
+            .string("no-such-request@example.com")
             .bool(false)
             .into_vec();
         client.send(&no_more).await.unwrap();

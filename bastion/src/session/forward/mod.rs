@@ -18,8 +18,8 @@ use nix::poll::PollFlags;
 
 use crate::ipc::{
     ChannelNumber, Destination, ForwardAnswer, ForwardEvent, ForwardFailure, ForwardOrder,
-    ListenAddress, ListenerNumber, MAX_FORWARDS, MAX_LISTENERS, MAX_UNTAKEN, SessionSetup,
-    SessionTerms,
+    FromSession, ListenAddress, ListenerNumber, MAX_FORWARDS, MAX_LISTENERS, MAX_UNTAKEN,
+    SessionSetup, SessionTerms,
 };
 use crate::policy::forwarding::{ForwardingRules, NotPermitted};
 use connect::{Attempt, Connecting};
@@ -142,6 +142,22 @@ impl Forwarding {
         };
         self.listening.push(listening);
         Ok(outcome)
+    }
+
+    /// A socket of an answer could not be handed over, and is closed: what to answer instead.
+    pub(super) fn keeps(&mut self, answer: FromSession, why: String) -> Option<FromSession> {
+        match answer {
+            FromSession::Forward(ForwardAnswer::Connected { channel }) => {
+                let failure = ForwardFailure::Shortage(why);
+                let answer = ForwardAnswer::NotConnected { channel, failure };
+                Some(FromSession::Forward(answer))
+            }
+            FromSession::Forward(ForwardAnswer::Accepted { .. }) => {
+                self.untaken = self.untaken.saturating_sub(1);
+                None
+            }
+            other => Some(other),
+        }
     }
 
     /// What to wait for, in the order that [`Forwarding::step`] takes.

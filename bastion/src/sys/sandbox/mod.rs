@@ -74,6 +74,7 @@ pub fn enter(account: Option<&Account>, root: &std::path::Path) -> Result<Fence,
         account.assume()?;
     }
     process::forbid_dump().map_err(system("forbid dumps"))?;
+    process::limit(Resource::RLIMIT_CORE, 0).map_err(system("forbid dumps"))?;
     process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
     process::limit(Resource::RLIMIT_FSIZE, 0).map_err(system("forbid files"))?;
     // russh locks the pages of each connection's secrets in memory, at the price of a mapping of
