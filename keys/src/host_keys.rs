@@ -42,6 +42,18 @@ pub fn ensure_host_keys(folder: &Path, comment: &str) -> Result<Vec<HostKeyFile>
     HOST_KEYS.into_iter().map(ensure).collect()
 }
 
+/// Whether those that are in `folder` can be used; makes none.
+pub fn check_host_keys(folder: &Path) -> Result<(), PairError> {
+    for (name, kind) in HOST_KEYS {
+        let path = folder.join(name);
+        if path.symlink_metadata().is_ok() {
+            let (key, _) = pair::ensure_private_key(&path, kind, "", Owner::Us)?;
+            check_kind(&path, kind, &key)?;
+        }
+    }
+    Ok(())
+}
+
 /// The same with both halves of each pair looked after, and theirs whom the folder belongs to, as
 /// an operator wants it.
 pub(crate) fn ensure_host_key_pair(

@@ -5,6 +5,17 @@ use clap::Parser;
 use super::{Config, ConfigError};
 use crate::sftp;
 
+/// Those of sshd_config(5) that there are here, without those of subsystems.
+const CHANNEL_KINDS: [&str; 7] = [
+    "agent-connection",
+    "direct-tcpip",
+    "direct-streamlocal@openssh.com",
+    "forwarded-tcpip",
+    "forwarded-streamlocal@openssh.com",
+    "session:command",
+    "session:shell",
+];
+
 impl Config {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.listen.is_empty() {
@@ -14,6 +25,7 @@ impl Config {
         self.check_logins()?;
         self.check_set_env()?;
         self.check_subsystems()?;
+        self.check_channel_timeout()?;
         self.check_limits()
     }
 
@@ -53,6 +65,21 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    fn check_channel_timeout(&self) -> Result<(), ConfigError> {
+        let of_none = |kind: &&String| {
+            !kind.contains(['*', '?'])
+                && !kind.starts_with("session:subsystem:")
+                && !CHANNEL_KINDS.contains(&kind.as_str())
+        };
+        match self.channel_timeout.keys().find(of_none) {
+            Some(kind) => {
+                let why = "there is no such kind of channel; sshd_config(5) names them under ChannelTimeout";
+                unusable("channel_timeout", format!("{{ {kind:?} = … }}"), why)
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_limits(&self) -> Result<(), ConfigError> {

@@ -164,7 +164,7 @@ pub enum Sandbox {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {0}")]
+    #[error("cannot read the configuration: {0}")]
     Unreadable(#[from] FileError),
     /// The file is not text.
     #[error("the configuration {} is not UTF-8; write it anew", .0.display())]

@@ -47,6 +47,25 @@ fn times_are_written_as_people_write_them() {
 }
 
 #[test]
+fn a_channel_that_may_be_idle_is_of_a_kind_that_there_is() {
+    let check = |kind: &str| {
+        let text = format!("channel_timeout = {{ {kind:?} = \"8h\" }}");
+        Config::parse(&text).unwrap().check()
+    };
+    for kind in [
+        "session:*",
+        "session:shell",
+        "session:subsystem:x",
+        "*",
+        "direct-tcpip",
+    ] {
+        assert!(check(kind).is_ok(), "{kind}");
+    }
+    let error = check("sesion").unwrap_err().to_string();
+    assert!(error.contains("channel_timeout = { \"sesion\""), "{error}");
+}
+
+#[test]
 fn a_subsystem_is_a_name_and_a_command() {
     let config =
         Config::parse("subsystem = { sftp = \"/usr/lib/openssh/sftp-server -R\" }").unwrap();

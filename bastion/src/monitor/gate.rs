@@ -353,7 +353,7 @@ pub(super) fn ensure_host_keys(folder: &Path) -> Result<Vec<Event>, MonitorError
 
 /// Whether the folder, and each host key that is in it, is where nobody else could have put it. What is
 /// not there is no harm: it is made.
-pub(super) fn check_state_folder(folder: &Path) -> Result<(), MonitorError> {
+fn check_state_folder(folder: &Path) -> Result<(), MonitorError> {
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
     let key_files = HOST_KEYS.iter().map(|(name, _)| folder.join(name));
     let checked = match is_there(folder) {
@@ -365,6 +365,15 @@ pub(super) fn check_state_folder(folder: &Path) -> Result<(), MonitorError> {
         false => Ok(()),
     };
     checked.map_err(|error| MonitorError::HostKeys {
+        folder: folder.into(),
+        source: error.into(),
+    })
+}
+
+/// Whether the host keys that are there can be used.
+pub(super) fn check_host_keys(folder: &Path) -> Result<(), MonitorError> {
+    check_state_folder(folder)?;
+    keys::host_keys::check_host_keys(folder).map_err(|error| MonitorError::HostKeys {
         folder: folder.into(),
         source: error.into(),
     })

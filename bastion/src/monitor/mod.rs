@@ -143,7 +143,7 @@ pub fn run(source: config::Source) -> Result<(), MonitorError> {
 /// Checks what can be checked of a configuration without serving it. Says what its files hold.
 pub fn check(config: &Config) -> Result<Vec<String>, MonitorError> {
     Accounts::check(config)?;
-    gate::check_state_folder(&config.state_dir)?;
+    gate::check_host_keys(&config.state_dir)?;
     KeyFiles::new(config).check().map_err(MonitorError::Keys)
 }
 

@@ -102,8 +102,14 @@ impl Monitor {
     fn gate_is_ready(&mut self, fence: Fence) -> Result<(), MonitorError> {
         let whole = fence.system_calls && fence.landlock == Landlock::Full;
         if !whole && self.config.sandbox == Sandbox::Required {
+            let lacks = match fence.landlock {
+                Landlock::Full => "the system-call filter",
+                Landlock::Partial => "a part of Landlock",
+                Landlock::None => "Landlock",
+            };
             return Err(MonitorError::GateUnusable(format!(
-                "sandbox = \"required\", but of its fence only this stands: {fence:?}"
+                "sandbox = \"required\", but its fence lacks {lacks}: run Linux 6.12 or later with Landlock on, or \
+                 say sandbox = \"preferred\""
             )));
         }
         self.gate.is_ready();

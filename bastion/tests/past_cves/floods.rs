@@ -85,6 +85,29 @@ fn a_flood_instead_of_an_answer_to_a_rekey_is_cut_off() {
 /// Likewise before anybody is in. What the transport itself throws away may come without end, for
 /// as long as there is time to log in, but nothing of it is kept.
 #[test]
+fn a_large_packet_before_login_ends_the_connection() {
+    let server = Server::start();
+    let ignore = |length| {
+        let text = vec![7; length];
+        Writer::message(SSH_MSG_IGNORE)
+            .string(text.as_slice())
+            .into_vec()
+    };
+    run(async {
+        let mut stranger = Client::connect(server.address, Options::lenient())
+            .await
+            .unwrap();
+        stranger.send(&ignore(40_000)).await.unwrap();
+        // At once, and not because the time to log in is over.
+        let ended = stranger.ended().await;
+        assert!(ended.disconnect().is_none(), "{ended}");
+        let mut client = log_in(&server).await;
+        client.send(&ignore(200_000)).await.unwrap();
+        assert_eq!(client.exec("exit 0").await.unwrap().exit_status, Some(0));
+    });
+}
+
+#[test]
 fn a_flood_before_login_is_not_kept() {
     let server = Server::start();
     let gate = server.gate();

@@ -337,7 +337,7 @@ fn the_configuration_is_checked_with_a_sentence() {
     let (status, said) = bastion(&["check-config", "--config", "/no/such/file"]);
     assert_eq!(status, Some(1));
     assert!(
-        said.contains("cannot read the configuration /no/such/file"),
+        said.contains("cannot read the configuration: /no/such/file"),
         "{said}"
     );
 }

@@ -59,6 +59,11 @@ fn check_config_looks_into_the_files() {
         assert!(!good && said.contains("run `chmod go-w"), "{said}");
         set_mode(name, good_mode);
     }
+    fs::write(path("state/ssh_host_rsa_key"), "nonsense").unwrap();
+    set_mode("state/ssh_host_rsa_key", 0o600);
+    let (good, said) = check();
+    assert!(!good && said.contains("ssh_host_rsa_key"), "{said}");
+    fs::remove_file(path("state/ssh_host_rsa_key")).unwrap();
     fs::write(path("revoked"), "nonsense").unwrap();
     let (good, said) = check();
     assert!(

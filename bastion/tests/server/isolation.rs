@@ -135,7 +135,9 @@ fn where_the_whole_fence_is_required_nothing_less_is_served() {
     assert_eq!(run.status.code(), Some(1));
     let said = text(&run.stderr);
     assert!(
-        said.contains("sandbox = \"required\", but of its fence only this stands"),
+        said.contains(
+            "sandbox = \"required\", but its fence lacks Landlock: run Linux 6.12 or later"
+        ),
         "{said}"
     );
 }

@@ -23,8 +23,8 @@ refuse_sandbox_ca() {
     local key
     key=$(certified other --ca "$WORK/project/sandbox_ca_key" --principal claw)
     refuses 'Permission denied' straight "$key" id
-    logged login '"key_id":"other"' | jq -e '.verdict == "refused" and .reason.code == "untrusted_authority"' >/dev/null
-    logged login '"key_id":"other"' | jq -r .reason.detail
+    # Whose authority is not trusted is not even asked for a signature: there is no login to speak of.
+    [[ -z $(logged login '"key_id":"other"') ]]
 }
 
 refuse_principal() {
