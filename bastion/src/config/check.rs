@@ -5,15 +5,19 @@ use clap::Parser;
 use super::{Config, ConfigError};
 use crate::sftp;
 
-/// Those of sshd_config(5) that there are here, without those of subsystems.
-const CHANNEL_KINDS: [&str; 7] = [
+/// Those of sshd_config(5), without those of subsystems; there are none of X11 and of tunnels here,
+/// and what is idle as a whole has a key of its own.
+const CHANNEL_KINDS: [&str; 10] = [
     "agent-connection",
     "direct-tcpip",
     "direct-streamlocal@openssh.com",
     "forwarded-tcpip",
     "forwarded-streamlocal@openssh.com",
+    "session",
     "session:command",
     "session:shell",
+    "tun-connection",
+    "x11-connection",
 ];
 
 impl Config {
@@ -75,7 +79,7 @@ impl Config {
         };
         match self.channel_timeout.keys().find(of_none) {
             Some(kind) => {
-                let why = "there is no such kind of channel; sshd_config(5) names them under ChannelTimeout";
+                let why = "there is no such kind of channel; say \"session:*\", \"direct-tcpip\" or another that sshd_config(5) has under ChannelTimeout";
                 unusable("channel_timeout", format!("{{ {kind:?} = … }}"), why)
             }
             None => Ok(()),

@@ -157,7 +157,9 @@ impl Channel {
     /// The client is gone. A program that gets SIGHUP may say so while it tidies up, as shells do
     /// of their children: a pipe closed at once would kill it by SIGPIPE in the middle of that. A
     /// terminal is closed at once, which is what SIGHUP means.
-    pub(super) fn let_go(mut self) {
+    ///
+    /// `limit`: how long it may speak on.
+    fn let_go(mut self, limit: Duration) {
         let pipes = std::mem::take(&mut self.pipes);
         let Some(room) = LAST_SPEAKERS
             .try_acquire()
@@ -172,7 +174,7 @@ impl Channel {
             .collect();
         tokio::spawn(async move {
             let all = async { while unheard.join_next().await.is_some() {} };
-            let _speaks_on = tokio::time::timeout(LAST_WORDS, all).await;
+            let _speaks_on = tokio::time::timeout(limit, all).await;
             drop(room);
         });
     }
@@ -199,7 +201,7 @@ impl Channels {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client has closed a channel: `hang_up` is awaited when its program has read what was sent
+    /// The client has closed a channel, and its counts are those of now: `hang_up` is awaited when its program has read what was sent
     /// before, or takes too long to.
     pub(super) async fn close(
         &self,
@@ -207,10 +209,14 @@ impl Channels {
         hang_up: impl Future<Output = ()> + Send + 'static,
     ) {
         let read = self.has_room_to_read_on().then(|| channel.read_on());
-        channel.let_go();
         match read.flatten() {
-            None => hang_up.await,
+            None => {
+                channel.let_go(LAST_WORDS);
+                hang_up.await;
+            }
             Some(read) => {
+                // It may have something to say while it reads, too.
+                channel.let_go(LINGER + LAST_WORDS);
                 self.read_on().spawn(async move {
                     read.await;
                     hang_up.await;
@@ -302,7 +308,7 @@ impl Channels {
             .into_iter()
             .map(|(id, channel)| {
                 let traffic = channel.traffic.clone();
-                channel.let_go();
+                channel.let_go(LAST_WORDS);
                 (id, traffic)
             })
             .collect()

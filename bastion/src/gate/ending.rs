@@ -36,7 +36,8 @@ impl Ending<'_> {
             () = idle_for_too_long => {}
         }
         drains.iter().for_each(JoinHandle::abort);
-        for drain in drains {
+        // One that has ended was awaited already, perhaps, and must not be again.
+        for drain in drains.into_iter().filter(|drain| !drain.is_finished()) {
             let _aborted = drain.await;
         }
         false

@@ -5,6 +5,7 @@ use russh::{ChannelId, Sig};
 
 use super::channels::{Channel, RunTerms};
 use super::handler::{ConnectionError, ConnectionHandler};
+use super::session::NotStarted;
 use super::transport;
 use crate::ipc::{FromGate, Program};
 use crate::sys::pty::WindowSize;
@@ -62,13 +63,18 @@ impl ConnectionHandler {
         let session = self.session().ok_or("there is no session")?;
         let (pty, environment) = (waiting.pty.clone(), waiting.environment.clone());
         let idle_limit = self.terms.limits.lifetime.channel_timeout(&kind(&program));
+        let hang_up = session.hang_up(id.into());
         let started = match session.start(id.into(), program, pty, environment).await {
             Ok(started) => started,
-            Err(reason) => {
+            Err(NotStarted::Refused(reason)) => {
                 // It may be asked for something else, as by clients that go without a subsystem.
                 if let Some(channel) = self.channels.lock().get_mut(&id) {
                     channel.wait_on(waiting);
                 }
+                return Err(reason);
+            }
+            Err(NotStarted::Lost(reason)) => {
+                hang_up.send().await;
                 return Err(reason);
             }
         };
@@ -77,7 +83,11 @@ impl ConnectionHandler {
             idle_limit,
             ..self.run_terms(handle)
         };
-        self.channels.run(id, waiting, started, &terms, closed)
+        let run = self.channels.run(id, waiting, started, &terms, closed);
+        if run.is_err() {
+            hang_up.send().await;
+        }
+        run
     }
 
     pub(super) fn run_terms(&self, handle: Handle) -> RunTerms {

@@ -37,6 +37,14 @@ pub(super) struct StartedProgram {
     pub(super) hang_up: HangUp,
 }
 
+/// Why a program was not started, in a sentence for the user.
+pub(super) enum NotStarted {
+    /// The session says so.
+    Refused(String),
+    /// It may have been, but not within reach: it is to be hung up.
+    Lost(String),
+}
+
 /// The order to hang up a channel.
 pub(super) struct HangUp {
     link: Arc<AsyncLink<ToSession, FromSession>>,
@@ -63,7 +71,7 @@ pub(super) enum Descriptors {
 /// Whoever waits for news of a program.
 #[derive(Default)]
 struct Programs {
-    starting: HashMap<ChannelNumber, oneshot::Sender<Result<Descriptors, String>>>,
+    starting: HashMap<ChannelNumber, oneshot::Sender<Result<Descriptors, NotStarted>>>,
     running: HashMap<ChannelNumber, oneshot::Sender<ProgramEnd>>,
 }
 
@@ -95,14 +103,14 @@ impl Session {
         self.connector.clone()
     }
 
-    /// Starts a program. The error is a sentence for the user.
+    /// Starts a program.
     pub(super) async fn start(
         &self,
         channel: ChannelNumber,
         program: Program,
         pty: Option<PtyRequest>,
         environment: Vec<(String, String)>,
-    ) -> Result<StartedProgram, String> {
+    ) -> Result<StartedProgram, NotStarted> {
         let (started, starting) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         {
@@ -120,14 +128,15 @@ impl Session {
             self.link
                 .send(&order, &[])
                 .await
-                .map_err(|error| error.to_string())?;
-            starting
-                .await
-                .map_err(|_| "the session process has ended".to_owned())?
+                .map_err(|error| NotStarted::Lost(error.to_string()))?;
+            let ended = |_| NotStarted::Lost("the session process has ended".into());
+            starting.await.map_err(ended)?
         });
-        let outcome = outcome
-            .await
-            .unwrap_or_else(|_| Err("the session process does not answer".into()));
+        let outcome = outcome.await.unwrap_or_else(|_| {
+            Err(NotStarted::Lost(
+                "the session process does not answer".into(),
+            ))
+        });
         match outcome {
             Ok(descriptors) => Ok(StartedProgram {
                 descriptors,
@@ -220,13 +229,13 @@ async fn listen(
             FromSession::Started { channel, started } => {
                 let waiting = lock(&programs).starting.remove(&channel);
                 if let Some(waiting) = waiting {
-                    // One who has stopped waiting drops the descriptors, which ends the program.
+                    // One who has stopped waiting hangs the program up.
                     let _gone = waiting.send(sort(started, descriptors));
                 }
             }
             FromSession::Failed { channel, reason } => {
                 if let Some(waiting) = lock(&programs).starting.remove(&channel) {
-                    let _gone = waiting.send(Err(reason));
+                    let _gone = waiting.send(Err(NotStarted::Refused(reason)));
                 }
             }
             FromSession::Ended { channel, end } => {
@@ -242,11 +251,13 @@ async fn listen(
     gone.await;
 }
 
-fn sort(started: Started, descriptors: Vec<OwnedFd>) -> Result<Descriptors, String> {
-    let wrong = |came: Vec<OwnedFd>| match came.is_empty() {
-        // That is how the kernel says so (recvmsg(2), MSG_CTRUNC).
-        true => "the network process has no descriptors left for it".to_owned(),
-        false => "the session process sent other descriptors than it said".to_owned(),
+fn sort(started: Started, descriptors: Vec<OwnedFd>) -> Result<Descriptors, NotStarted> {
+    let wrong = |came: Vec<OwnedFd>| {
+        NotStarted::Lost(match came.is_empty() {
+            // That is how the kernel says so (recvmsg(2), MSG_CTRUNC).
+            true => "the network process has no descriptors left for it".into(),
+            false => "the session process sent other descriptors than it said".into(),
+        })
     };
     match started {
         Started::Terminal => <[OwnedFd; 1]>::try_from(descriptors)

@@ -29,6 +29,8 @@ use crate::sys::spawn::{self, ProgramLimits};
 const TO_FOLLOW: Duration = Duration::from_secs(5);
 /// The most events of one session that are read at a time.
 const EVENTS_A_TURN: usize = 32;
+/// So many turns read all that a link can hold, of the shortest messages that there are.
+const MOST_TURNS_LEFT: usize = 32;
 
 /// The sessions that run, and what each of them gets.
 pub(super) struct Sessions {
@@ -294,9 +296,10 @@ impl Running {
         self.over_since.get_or_insert_with(Instant::now);
     }
 
-    /// All that one has told that tells no more: as much as its link holds.
+    /// All that one has told that tells no more: as much as its link holds, whoever still writes to
+    /// the other end.
     fn read_to_the_end(&mut self, links: &Epoll, events: &mut Vec<Event>) {
-        loop {
+        for _ in 0..MOST_TURNS_LEFT {
             let before = events.len();
             self.read(links, events);
             if events.len() == before {

@@ -150,10 +150,14 @@ impl Limits {
             .min_by_key(|&(left, _)| left)
     }
 
-    /// How long a channel of this kind may be idle. Of several that fit, the shortest.
+    /// How long a channel of this kind may be idle. Of several that fit, the shortest. `session` fits
+    /// all of its kinds, such as `session:shell`.
     pub fn channel_timeout(&self, kind: &str) -> Option<Duration> {
+        let kind_at_large = kind.split_once(':').map_or(kind, |(at_large, _)| at_large);
+        let fits =
+            |pattern: &str| [kind, kind_at_large].map(|kind| wildcard::matches(pattern, kind));
         let fitting = self.channel_timeout.iter();
-        let fitting = fitting.filter(|(pattern, _)| wildcard::matches(pattern, kind));
+        let fitting = fitting.filter(|(pattern, _)| fits(pattern).contains(&true));
         fitting
             .map(|(_, &limit)| limit)
             .filter(|limit| !limit.is_zero())
@@ -319,5 +323,11 @@ mod tests {
         );
         assert_eq!(limits.channel_timeout("direct-tcpip"), None);
         assert_eq!(limits.channel_timeout("agent-connection"), None);
+        let at_large = Limits {
+            channel_timeout: [("session".into(), SECOND)].into(),
+            ..Limits::default()
+        };
+        assert_eq!(at_large.channel_timeout("session:shell"), Some(SECOND));
+        assert_eq!(at_large.channel_timeout("direct-tcpip"), None);
     }
 }

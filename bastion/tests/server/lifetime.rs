@@ -63,6 +63,20 @@ fn an_idle_channel_is_closed_and_its_connection_goes_on() {
 }
 
 #[test]
+fn an_idle_program_that_has_closed_its_output_is_hung_up() {
+    let mut server = Server::start_with("channel_timeout = { session = \"1s\" }", &[]);
+    let user = server.user();
+    let mut ssh = server.ssh(&user, &[]);
+    ssh.arg("exec >&-; exec sleep 1000").stdin(Stdio::piped());
+    let mut ssh = ssh.spawn().unwrap();
+    let program = server.event("program_ended", |_| true);
+    assert_eq!(program["signal"], "HUP");
+    assert!(!ssh.wait().unwrap().success());
+    let mut said = server.events_so_far().iter();
+    assert!(said.all(|event| event["event"] != "gate_says"));
+}
+
+#[test]
 fn a_terminal_is_warned_before_its_time_is_over() {
     let mut server = Server::start_with("max_session_time = \"4s\"", &[]);
     let (said, reason) = ended(&mut server, &["-tt"], "sleep 1000");

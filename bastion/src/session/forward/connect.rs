@@ -117,7 +117,7 @@ impl Connecting {
         }
         if !ready && now >= self.deadline {
             let why = match self.stage {
-                Stage::WaitingForLookup => "no process can be started to look its name up",
+                Stage::WaitingForLookup => "its name could not be looked up in time",
                 Stage::LookingUp(_) | Stage::Trying(_) => "it takes too long",
             };
             return Attempt::Over(Err(self.failed(why)));
