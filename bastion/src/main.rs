@@ -36,7 +36,7 @@ struct Serve {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// An address and port to listen on (may be given several times)
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "IP:PORT")]
     listen: Vec<SocketAddr>,
     /// A file of public keys: who may sign certificates
     #[arg(long, value_name = "FILE")]
@@ -59,7 +59,7 @@ struct Healthcheck {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The address that the server listens on [default: the first of the configuration]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
     /// A page that has to answer too, such as http://127.0.0.1:18789/healthz (may be given several times)
     #[arg(long, value_name = "URL")]

@@ -57,21 +57,36 @@ pub enum InstallError {
     },
 }
 
-/// Makes the file at `path` trust `ca`. The folder is made where it is missing, readable by all.
-pub fn install(path: &Path, ca: &PublicKey, others: Others) -> Result<Installed, InstallError> {
+/// Fails where [`install`] would for a CA that is still to be made: before it is.
+pub fn check_room_for_a_new_one(path: &Path, others: Others) -> Result<(), InstallError> {
+    let (_, theirs) = read(path, others)?;
+    match others == Others::Keep && !theirs.is_empty() {
+        true => Err(InstallError::OtherCa {
+            path: path.to_owned(),
+            others: theirs,
+        }),
+        false => Ok(()),
+    }
+}
+
+/// The file's text and its keys; none where it is missing.
+fn read(path: &Path, others: Others) -> Result<(String, Vec<PublicKey>), InstallError> {
     let text = match file::read_text(path) {
         Ok(text) => text,
         Err(FileError::NotFound(_) | FileError::NoFolder(_)) => String::new(),
         Err(error) => return Err(error.into()),
     };
-    let keys = match openssh::public_keys(&text) {
-        Ok(keys) => keys,
+    match openssh::public_keys(&text) {
+        Ok(keys) => Ok((text, keys)),
         // A file that nobody can read lets nobody in: replacing it takes nothing away.
-        Err(_) if others == Others::Replace => Vec::new(),
-        Err((line, error)) => {
-            return Err(FileError::Key(path.to_owned(), Some(line), error).into());
-        }
-    };
+        Err(_) if others == Others::Replace => Ok((text, Vec::new())),
+        Err((line, error)) => Err(FileError::Key(path.to_owned(), Some(line), error).into()),
+    }
+}
+
+/// Makes the file at `path` trust `ca`. The folder is made where it is missing, readable by all.
+pub fn install(path: &Path, ca: &PublicKey, others: Others) -> Result<Installed, InstallError> {
+    let (text, keys) = read(path, others)?;
     let is_ours = |key: &PublicKey| key.key_data() == ca.key_data();
     let (ours, theirs): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_ours);
     let line = openssh::public_key_line(ca)

@@ -30,6 +30,7 @@ pub use source::{DEFAULT_FILE, MAX_LENGTH, Overrides, Source};
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Addresses to listen on.
+    #[serde(deserialize_with = "written::addresses")]
     pub listen: Vec<SocketAddr>,
     /// A file of public keys, one a line: who may sign certificates.
     pub trusted_user_ca_keys: PathBuf,

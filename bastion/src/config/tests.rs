@@ -44,6 +44,41 @@ fn times_are_written_as_people_write_them() {
     );
     let error = complaint("login_grace_time = \"soon\"");
     assert!(error.contains("\"soon\" is not a time"), "{error}");
+    let error = complaint("idle_timeout = 28800");
+    assert!(
+        error.contains("expected a time, such as \"30s\""),
+        "{error}"
+    );
+    let error = complaint("channel_timeout = { session = 60 }");
+    assert!(
+        error.contains("expected a time, such as \"30s\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn addresses_are_a_list_and_have_ports() {
+    for (wrong, said) in [
+        (
+            "\"0.0.0.0:22\"",
+            "expected a list of addresses, such as [\"0.0.0.0:22\"]",
+        ),
+        (
+            "[\"localhost:22\"]",
+            "\"localhost:22\" is not an address and a port",
+        ),
+        ("[\"0.0.0.0\"]", "\"0.0.0.0\" is not an address and a port"),
+    ] {
+        let error = complaint(&format!("listen = {wrong}"));
+        assert!(error.contains(said), "{error}");
+    }
+    assert_eq!(
+        Config::parse("listen = [\"[::]:22\"]")
+            .unwrap()
+            .listen
+            .len(),
+        1
+    );
 }
 
 #[test]

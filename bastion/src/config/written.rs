@@ -1,9 +1,12 @@
 //! Values as people write them, where that is not as TOML has them.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::{self, Visitor};
 
 use crate::policy::startups::MaxStartups;
 
@@ -36,26 +39,66 @@ pub(super) fn max_startups<'de, D: serde::Deserializer<'de>>(
         .map_err(|error| serde::de::Error::custom(format!("max_startups = {text}: {error}")))
 }
 
+/// Addresses, each with its port.
+pub(super) fn addresses<'de, D: serde::Deserializer<'de>>(
+    input: D,
+) -> Result<Vec<SocketAddr>, D::Error> {
+    struct Addresses;
+    impl<'de> Visitor<'de> for Addresses {
+        type Value = Vec<SocketAddr>;
+
+        fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            to.write_str("a list of addresses, such as [\"0.0.0.0:22\"]")
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut addresses = Vec::new();
+            while let Some(text) = list.next_element::<String>()? {
+                let not_one = |_| {
+                    let what = "is not an address and a port; write \"0.0.0.0:22\" or \"[::]:22\"";
+                    de::Error::custom(format!("\"{text}\" {what}"))
+                };
+                addresses.push(text.parse().map_err(not_one)?);
+            }
+            Ok(addresses)
+        }
+    }
+    input.deserialize_seq(Addresses)
+}
+
 /// A time as people write it: "30s", "2m", "1h 30m".
 pub(super) fn duration<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
-    parse_duration(&String::deserialize(input)?)
+    Time::deserialize(input).map(|Time(time)| time)
+}
+
+struct Time(Duration);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Time;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("a time, such as \"30s\", \"2m\" or \"1h 30m\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Time, E> {
+                let time = humantime::parse_duration(text).map_err(|error| {
+                    let instead = "write \"30s\", \"2m\" or \"1h\"";
+                    E::custom(format!("\"{text}\" is not a time ({error}); {instead}"))
+                });
+                time.map(Time)
+            }
+        }
+        input.deserialize_str(Text)
+    }
 }
 
 /// Times by name.
 pub(super) fn durations<'de, D: serde::Deserializer<'de>>(
     input: D,
 ) -> Result<BTreeMap<String, Duration>, D::Error> {
-    let texts = BTreeMap::<String, String>::deserialize(input)?;
-    let times = texts.into_iter();
-    times
-        .map(|(name, text)| Ok((name, parse_duration(&text)?)))
-        .collect()
-}
-
-fn parse_duration<E: serde::de::Error>(text: &str) -> Result<Duration, E> {
-    humantime::parse_duration(text).map_err(|error| {
-        E::custom(format!(
-            "\"{text}\" is not a time ({error}); write \"30s\", \"2m\" or \"1h\""
-        ))
-    })
+    let times = BTreeMap::<String, Time>::deserialize(input)?.into_iter();
+    Ok(times.map(|(name, Time(time))| (name, time)).collect())
 }

@@ -55,16 +55,6 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result
 }
 
 fn make(arguments: &Arguments, report: &mut Vec<String>) -> anyhow::Result<()> {
-    let mut ca = None;
-    pomerium::ensure_pomerium_keys(&arguments.dir, |pair| {
-        report_pair(&pair, report);
-        if pair.path.ends_with(USER_CA_KEY) {
-            ca = Some(pair.key.public_key().clone());
-        }
-    })?;
-    let Some(ca) = ca else {
-        anyhow::bail!("no User CA key was made");
-    };
     let data_dir = match &arguments.data_dir {
         Some(given) => given.clone(),
         None => arguments.dir.join("openclaw-data"),
@@ -74,6 +64,20 @@ fn make(arguments: &Arguments, report: &mut Vec<String>) -> anyhow::Result<()> {
         (true, _) => Others::Add,
         (_, true) => Others::Replace,
         _ => Others::Keep,
+    };
+    if !arguments.dir.join(USER_CA_KEY).exists() {
+        // Keys that cannot be used are not to lie about like those that can.
+        trusted_ca::check_room_for_a_new_one(&path, others)?;
+    }
+    let mut ca = None;
+    pomerium::ensure_pomerium_keys(&arguments.dir, |pair| {
+        report_pair(&pair, report);
+        if pair.path.ends_with(USER_CA_KEY) {
+            ca = Some(pair.key.public_key().clone());
+        }
+    })?;
+    let Some(ca) = ca else {
+        anyhow::bail!("no User CA key was made");
     };
     report_installed(&path, &trusted_ca::install(&path, &ca, others)?, report);
     Ok(())

@@ -19,6 +19,10 @@ fn with_another_ca_installed() -> (Folder, String, String) {
     folder.remove(CA);
     folder.remove("pomerium_user_ca_key.pub");
     folder.fail(&[]);
+    // A key that nothing can be done with is not made.
+    assert!(!folder.path().join(CA).exists());
+    folder.ssh_key(CA, &["ed25519"]);
+    folder.fail(&[]);
     let new = folder.read("pomerium_user_ca_key.pub");
     assert_ne!(old, new);
     assert_eq!(folder.read(INSTALLED), old);
