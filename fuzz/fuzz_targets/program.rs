@@ -38,6 +38,7 @@ static SETUP: LazyLock<SessionSetup> = LazyLock::new(|| {
         program_limits: ProgramLimits {
             descriptors: 1024,
             processes: None,
+            dump: 0,
         },
     }
 });

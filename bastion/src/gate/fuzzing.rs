@@ -79,6 +79,7 @@ impl LoneGate {
             logged_in,
             state: State::Stranger,
             tries: 0,
+            no_more_sessions: false,
             offered: None,
             channels: Channels::default(),
             forwarded: ForwardedChannels::new(&activity),
