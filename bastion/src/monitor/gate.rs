@@ -3,27 +3,18 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use keys::host_keys::HOST_KEYS;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::MonitorError;
-use super::audit::Event;
-use crate::ipc::{FromGate, GateSetup, HostKey, Link, LinkError, ToGate};
-use crate::sys::{files, process, socket, spawn};
+use super::liveness::{Liveness, Next};
+use crate::ipc::{FromGate, GateSetup, Link, LinkError, ToGate};
+use crate::sys::{process, socket, spawn};
 
-/// The folder, under the state folder, that the gate has for a root: empty, and root's.
-pub(super) const EMPTY_ROOT: &str = "empty";
-/// OpenSSH's MAX_KEY_FILE_SIZE, in bytes.
-const MAX_HOST_KEY: u64 = 1024 * 1024;
 /// A gate that ended is started again after this time.
 const RESTART_AFTER: Duration = Duration::from_millis(200);
-/// How often it is asked whether it lives, and how long it may stay silent.
-const ASK_EVERY: Duration = Duration::from_secs(5);
-const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 /// Pieces of what it says at its standard error that are read before anything else is done.
 const PIECES_A_TURN: usize = 64;
 /// So many gates in a row that never came to serve are enough.
@@ -288,155 +279,9 @@ impl Running {
     }
 }
 
-/// Whether the gate answers the question whether it lives: the first of them is what it is told to
-/// serve.
-struct Liveness {
-    /// When it was asked, if it has not answered since.
-    unanswered: Option<Instant>,
-    heard: Instant,
-    /// When we last looked.
-    looked: Instant,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Next {
-    Wait,
-    Ask,
-    GiveUp,
-}
-
-impl Liveness {
-    fn asked(now: Instant) -> Self {
-        Self {
-            unanswered: Some(now),
-            heard: now,
-            looked: now,
-        }
-    }
-
-    fn heard(&mut self, now: Instant) {
-        self.unanswered = None;
-        self.heard = now;
-    }
-
-    fn next(&mut self, now: Instant) -> Next {
-        // We stood still ourselves, and the gate perhaps with us (a container that is paused): it
-        // has all its time again.
-        let stood_still = now - std::mem::replace(&mut self.looked, now) > ASK_EVERY;
-        match &mut self.unanswered {
-            Some(asked) if stood_still => *asked = now,
-            Some(asked) if now - *asked > LONGEST_SILENCE => return Next::GiveUp,
-            Some(_) => {}
-            None if now - self.heard > ASK_EVERY => {
-                self.unanswered = Some(now);
-                return Next::Ask;
-            }
-            None => {}
-        }
-        Next::Wait
-    }
-}
-
-/// Makes the host keys that are missing; says of each what it is.
-pub(super) fn ensure_host_keys(folder: &Path) -> Result<Vec<Event>, MonitorError> {
-    let wrong = |source: Box<dyn std::error::Error + Send + Sync>| MonitorError::HostKeys {
-        folder: folder.into(),
-        source,
-    };
-    make_folder(folder).map_err(|error| wrong(error.into()))?;
-    check_state_folder(folder)?;
-    make_folder(&folder.join(EMPTY_ROOT)).map_err(|error| wrong(error.into()))?;
-    let keys = keys::host_keys::ensure_host_keys(folder, "bastion")
-        .map_err(|error| wrong(error.into()))?;
-    Ok(keys.iter().map(host_key).collect())
-}
-
-/// Whether the folder, and each host key that is in it, is where nobody else could have put it. What is
-/// not there is no harm: it is made.
-fn check_state_folder(folder: &Path) -> Result<(), MonitorError> {
-    let is_there = |path: &Path| path.symlink_metadata().is_ok();
-    let key_files = HOST_KEYS.iter().map(|(name, _)| folder.join(name));
-    let checked = match is_there(folder) {
-        true => files::check_folder_relied_on(folder).and_then(|()| {
-            key_files
-                .filter(|path| is_there(path))
-                .try_for_each(|path| files::read_relied_on(&path, MAX_HOST_KEY).map(drop))
-        }),
-        false => Ok(()),
-    };
-    checked.map_err(|error| MonitorError::HostKeys {
-        folder: folder.into(),
-        source: error.into(),
-    })
-}
-
-/// Whether the host keys that are there can be used.
-pub(super) fn check_host_keys(folder: &Path) -> Result<(), MonitorError> {
-    check_state_folder(folder)?;
-    keys::host_keys::check_host_keys(folder).map_err(|error| MonitorError::HostKeys {
-        folder: folder.into(),
-        source: error.into(),
-    })
-}
-
-/// The private halves, read anew for each gate so that the monitor need not keep them. One that has
-/// gone meanwhile is made again, of which there is something to say.
-pub(super) fn read_host_keys(folder: &Path) -> Result<(Vec<HostKey>, Vec<Event>), MonitorError> {
-    let wrong = |source: Box<dyn std::error::Error + Send + Sync>| MonitorError::HostKeys {
-        folder: folder.into(),
-        source,
-    };
-    check_state_folder(folder)?;
-    let keys = keys::host_keys::ensure_host_keys(folder, "bastion")
-        .map_err(|error| wrong(error.into()))?;
-    let made = keys.iter().filter(|key| key.made).map(host_key).collect();
-    let private = keys.iter().map(|key| {
-        let text = key.key.to_openssh(ssh_key::LineEnding::LF);
-        text.map(HostKey).map_err(|error| wrong(error.into()))
-    });
-    Ok((private.collect::<Result<_, _>>()?, made))
-}
-
-/// That there is this host key.
-fn host_key(key: &keys::host_keys::HostKeyFile) -> Event {
-    Event::HostKey {
-        file: key.path.display().to_string(),
-        made: key.made,
-        fingerprint: key.key.fingerprint(ssh_key::HashAlg::Sha256).to_string(),
-    }
-}
-
-/// Makes a folder for our eyes only, and its parents, where missing.
-fn make_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_gate_is_given_up_when_it_answers_no_more_and_not_when_we_stood_still() {
-        let mut now = Instant::now();
-        let mut liveness = Liveness::asked(now);
-        let mut in_turn = |liveness: &mut Liveness, seconds| {
-            now += Duration::from_secs(seconds);
-            (now, liveness.next(now))
-        };
-        let (answered, next) = in_turn(&mut liveness, 2);
-        assert_eq!(next, Next::Wait);
-        liveness.heard(answered);
-        assert_eq!(in_turn(&mut liveness, 5).1, Next::Wait);
-        assert_eq!(in_turn(&mut liveness, 1).1, Next::Ask);
-        // Paused for an hour, and both of us go on.
-        assert_eq!(in_turn(&mut liveness, 3600).1, Next::Wait);
-        let silent = (1..).take_while(|_| in_turn(&mut liveness, 1).1 == Next::Wait);
-        assert_eq!(silent.count() as u64, LONGEST_SILENCE.as_secs());
-    }
 
     #[test]
     fn a_gate_that_never_stops_talking_keeps_nobody_waiting() {

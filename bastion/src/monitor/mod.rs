@@ -9,7 +9,9 @@ pub mod audit;
 mod banner;
 mod gate;
 mod grants;
+mod host_keys;
 mod keys;
+mod liveness;
 mod reload;
 mod requests;
 mod sessions;
@@ -115,7 +117,7 @@ pub fn run(source: config::Source) -> Result<(), MonitorError> {
     let signals = Signals::take(&taken).map_err(system("take signals"))?;
     let accounts = Accounts::check(&config)?;
     let mut audit = AuditLog::new(config.log_format);
-    for key in gate::ensure_host_keys(&config.state_dir)? {
+    for key in host_keys::ensure_host_keys(&config.state_dir)? {
         audit.record(&key)?;
     }
     let listeners = listen(&config.listen)?;
@@ -143,7 +145,7 @@ pub fn run(source: config::Source) -> Result<(), MonitorError> {
 /// Checks what can be checked of a configuration without serving it. Says what its files hold.
 pub fn check(config: &Config) -> Result<Vec<String>, MonitorError> {
     Accounts::check(config)?;
-    gate::check_host_keys(&config.state_dir)?;
+    host_keys::check_host_keys(&config.state_dir)?;
     KeyFiles::new(config).check().map_err(MonitorError::Keys)
 }
 
@@ -256,7 +258,7 @@ impl Monitor {
 
     fn gate_setup(&mut self) -> Result<GateSetup, MonitorError> {
         let banner = self.banner()?;
-        let (host_keys, made) = gate::read_host_keys(&self.config.state_dir)?;
+        let (host_keys, made) = host_keys::read_host_keys(&self.config.state_dir)?;
         for key in made {
             self.audit.record(&key)?;
         }
@@ -266,7 +268,7 @@ impl Monitor {
             first_connection: self.next_connection,
             limits: self.config.limits(banner),
             account: self.accounts.gate().cloned(),
-            root: self.config.state_dir.join(gate::EMPTY_ROOT),
+            root: self.config.state_dir.join(host_keys::EMPTY_ROOT),
         })
     }
 
