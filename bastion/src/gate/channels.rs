@@ -147,9 +147,8 @@ impl Channel {
     /// read. A terminal is hung up at once.
     fn read_on(&mut self) -> Option<impl Future<Output = ()> + Send + 'static> {
         self.input = None;
-        let feeding = self.feeding.take().filter(|_| !self.has_terminal)?;
+        let mut feeding = self.feeding.take().filter(|_| !self.has_terminal)?;
         Some(async move {
-            let mut feeding = feeding;
             let _or_never = tokio::time::timeout(LINGER, &mut feeding.0).await;
         })
     }
@@ -201,7 +200,7 @@ impl Channels {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client has closed a channel, and its counts are those of now: `hang_up` is awaited when its program has read what was sent
+    /// The client has closed a channel: `hang_up` is awaited when its program has read what was sent
     /// before, or takes too long to.
     pub(super) async fn close(
         &self,

@@ -230,12 +230,11 @@ impl AsyncWrite for CountedStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check_end(cx)?;
-        match Pin::new(&mut self.inner).poll_write(cx, bytes) {
+        match Pin::new(&mut self.inner).poll_write(cx, bytes)? {
             Poll::Ready(written) => {
                 self.stuck = None;
-                self.traffic
-                    .count_sent(written.as_ref().map_or(0, |&written| written));
-                Poll::Ready(written)
+                self.traffic.count_sent(written);
+                Poll::Ready(Ok(written))
             }
             Poll::Pending => self.be_patient(cx),
         }

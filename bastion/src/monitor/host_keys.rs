@@ -16,15 +16,10 @@ const MAX_HOST_KEY: u64 = 1024 * 1024;
 
 /// Makes the host keys that are missing; says of each what it is.
 pub(super) fn ensure_host_keys(folder: &Path) -> Result<Vec<Event>, MonitorError> {
-    let wrong = |source: Box<dyn std::error::Error + Send + Sync>| MonitorError::HostKeys {
-        folder: folder.into(),
-        source,
-    };
-    make_folder(folder).map_err(|error| wrong(error.into()))?;
+    make_folder(folder).map_err(unusable(folder))?;
     check_state_folder(folder)?;
-    make_folder(&folder.join(EMPTY_ROOT)).map_err(|error| wrong(error.into()))?;
-    let keys = keys::host_keys::ensure_host_keys(folder, "bastion")
-        .map_err(|error| wrong(error.into()))?;
+    make_folder(&folder.join(EMPTY_ROOT)).map_err(unusable(folder))?;
+    let keys = keys::host_keys::ensure_host_keys(folder, "bastion").map_err(unusable(folder))?;
     Ok(keys.iter().map(host_key).collect())
 }
 
@@ -41,35 +36,24 @@ fn check_state_folder(folder: &Path) -> Result<(), MonitorError> {
         }),
         false => Ok(()),
     };
-    checked.map_err(|error| MonitorError::HostKeys {
-        folder: folder.into(),
-        source: error.into(),
-    })
+    checked.map_err(unusable(folder))
 }
 
 /// Whether the host keys that are there can be used.
 pub(super) fn check_host_keys(folder: &Path) -> Result<(), MonitorError> {
     check_state_folder(folder)?;
-    keys::host_keys::check_host_keys(folder).map_err(|error| MonitorError::HostKeys {
-        folder: folder.into(),
-        source: error.into(),
-    })
+    keys::host_keys::check_host_keys(folder).map_err(unusable(folder))
 }
 
 /// The private halves, read anew for each gate so that the monitor need not keep them. One that has
 /// gone meanwhile is made again, of which there is something to say.
 pub(super) fn read_host_keys(folder: &Path) -> Result<(Vec<HostKey>, Vec<Event>), MonitorError> {
-    let wrong = |source: Box<dyn std::error::Error + Send + Sync>| MonitorError::HostKeys {
-        folder: folder.into(),
-        source,
-    };
     check_state_folder(folder)?;
-    let keys = keys::host_keys::ensure_host_keys(folder, "bastion")
-        .map_err(|error| wrong(error.into()))?;
+    let keys = keys::host_keys::ensure_host_keys(folder, "bastion").map_err(unusable(folder))?;
     let made = keys.iter().filter(|key| key.made).map(host_key).collect();
     let private = keys.iter().map(|key| {
         let text = key.key.to_openssh(ssh_key::LineEnding::LF);
-        text.map(HostKey).map_err(|error| wrong(error.into()))
+        text.map(HostKey).map_err(unusable(folder))
     });
     Ok((private.collect::<Result<_, _>>()?, made))
 }
@@ -80,6 +64,17 @@ fn host_key(key: &keys::host_keys::HostKeyFile) -> Event {
         file: key.path.display().to_string(),
         made: key.made,
         fingerprint: key.key.fingerprint(ssh_key::HashAlg::Sha256).to_string(),
+    }
+}
+
+/// What is wrong with the host keys of this folder.
+fn unusable<E>(folder: &Path) -> impl Fn(E) -> MonitorError
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    |error| MonitorError::HostKeys {
+        folder: folder.into(),
+        source: error.into(),
     }
 }
 

@@ -29,8 +29,9 @@ use crate::sys::spawn::{self, ProgramLimits};
 const TO_FOLLOW: Duration = Duration::from_secs(5);
 /// The most events of one session that are read at a time.
 const EVENTS_A_TURN: usize = 32;
-/// So many turns read all that a link can hold, of the shortest messages that there are.
-const MOST_TURNS_LEFT: usize = 32;
+/// And of one that has ended: all that its link can hold, of the shortest messages that there are,
+/// whoever still writes to the other end.
+const EVENTS_LEFT: usize = 1024;
 
 /// The sessions that run, and what each of them gets.
 pub(super) struct Sessions {
@@ -250,7 +251,7 @@ impl Sessions {
         for said in ready.iter().take(count) {
             let pid = i32::try_from(said.data()).map(Pid::from_raw);
             if let Some(session) = pid.ok().and_then(|pid| self.running.get_mut(&pid)) {
-                session.read(&self.links, &mut events);
+                session.read(EVENTS_A_TURN, &self.links, &mut events);
             }
         }
         events
@@ -265,7 +266,7 @@ impl Sessions {
         let Some(mut session) = self.running.remove(&pid) else {
             return events;
         };
-        session.read_to_the_end(&self.links, &mut events);
+        session.read(EVENTS_LEFT, &self.links, &mut events);
         events.push(Event::SessionClosed {
             connection: session.connection,
             account: session.account,
@@ -296,20 +297,8 @@ impl Running {
         self.over_since.get_or_insert_with(Instant::now);
     }
 
-    /// All that one has told that tells no more: as much as its link holds, whoever still writes to
-    /// the other end.
-    fn read_to_the_end(&mut self, links: &Epoll, events: &mut Vec<Event>) {
-        for _ in 0..MOST_TURNS_LEFT {
-            let before = events.len();
-            self.read(links, events);
-            if events.len() == before {
-                return;
-            }
-        }
-    }
-
-    fn read(&mut self, links: &Epoll, events: &mut Vec<Event>) {
-        for _ in 0..EVENTS_A_TURN {
+    fn read(&mut self, most: usize, links: &Epoll, events: &mut Vec<Event>) {
+        for _ in 0..most {
             let Some(link) = &self.link else { return };
             match link.receive() {
                 Ok((event, _)) => events.push(self.describe(event)),

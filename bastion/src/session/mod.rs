@@ -233,16 +233,12 @@ impl Session {
                 })?;
                 let started = running.started;
                 let answer = FromSession::Started { channel, started };
-                match self.answer(&answer, &running.descriptors) {
-                    Err(SessionError::Link {
-                        source: LinkError::System(error),
-                        ..
-                    }) => {
+                match self.hand_over(&answer, &running.descriptors)? {
+                    Ok(()) => Ok(()),
+                    Err(reason) => {
                         self.programs.hang_up(channel);
-                        let reason = not_handed_over(&error);
                         self.answer(&FromSession::Failed { channel, reason }, &[])
                     }
-                    outcome => outcome,
                 }
             }
             Err(reason) => {
@@ -268,15 +264,15 @@ impl Session {
             return Ok(());
         };
         let answer = FromSession::Forward(answer);
-        match self.answer(&answer, descriptor.as_slice()) {
-            Err(SessionError::Link {
-                source: LinkError::System(error),
-                ..
-            }) if descriptor.is_some() => {
-                let instead = self.forwarding.keeps(answer, not_handed_over(&error));
+        if descriptor.is_none() {
+            return self.answer(&answer, &[]);
+        }
+        match self.hand_over(&answer, descriptor.as_slice())? {
+            Ok(()) => Ok(()),
+            Err(why) => {
+                let instead = self.forwarding.keeps(answer, why);
                 instead.map_or(Ok(()), |answer| self.answer(&answer, &[]))
             }
-            outcome => outcome,
         }
     }
 
@@ -292,6 +288,25 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Answers with descriptors. The inner error says why there was no answer: the system passes on
+    /// no more descriptors of this account for now, because others wait to be received (unix(7),
+    /// ETOOMANYREFS). That is no reason to end what runs.
+    fn hand_over(
+        &self,
+        message: &FromSession,
+        descriptors: &[std::os::fd::OwnedFd],
+    ) -> Result<Result<(), String>, SessionError> {
+        match self.answer(message, descriptors) {
+            Err(SessionError::Link {
+                source: LinkError::System(error),
+                ..
+            }) => Ok(Err(format!(
+                "a descriptor cannot be handed to the network process: {error}"
+            ))),
+            outcome => outcome.map(Ok),
+        }
     }
 
     fn answer(
@@ -318,12 +333,6 @@ impl From<process::Ended> for ProgramEnd {
             },
         }
     }
-}
-
-/// The system passes on no more descriptors of this account for now: others wait to be received
-/// (unix(7), ETOOMANYREFS). That is no reason to end what runs.
-fn not_handed_over(error: &std::io::Error) -> String {
-    format!("a descriptor cannot be handed to the network process: {error}")
 }
 
 /// Sends, waiting for room no longer than [`PATIENCE`].

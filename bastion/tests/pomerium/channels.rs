@@ -22,6 +22,27 @@ pub(crate) fn exec(command: &str) -> Vec<u8> {
     Writer::new().string(command).into_vec()
 }
 
+/// A channel that runs a command.
+pub(crate) async fn started(client: &mut Client, command: &str) -> u32 {
+    let id = client.open_session().await.unwrap();
+    assert!(client.request(id, "exec", &exec(command)).await.unwrap());
+    id
+}
+
+/// Waits for the first data of a channel, or the next.
+pub(crate) async fn comes_to_data(client: &mut Client, id: u32) {
+    while !matches!(client.event(id).await.unwrap(), ChannelEvent::Data(_)) {}
+}
+
+/// Waits for a channel's CLOSE; its program ended with this status.
+pub(crate) async fn ends_with_status(client: &mut Client, id: u32, status: u32) {
+    let events = events(client, id).await;
+    assert!(
+        events.contains(&ChannelEvent::ExitStatus(status)),
+        "{events:?}"
+    );
+}
+
 /// All events of a channel until its CLOSE.
 pub(crate) async fn events(client: &mut Client, id: u32) -> Vec<ChannelEvent> {
     let mut events = Vec::new();
@@ -98,8 +119,7 @@ fn the_portals_handoff_a_terminal_with_a_reply_and_a_shell_without() {
         // Anything but CHANNEL_SUCCESS before this is fatal to Pomerium.
         assert!(client.reply(id).await.unwrap());
         client.send_data(id, b"stty size; exit 5\n").await.unwrap();
-        let events = events(&mut client, id).await;
-        assert!(events.contains(&ChannelEvent::ExitStatus(5)), "{events:?}");
+        ends_with_status(&mut client, id, 5).await;
     });
 }
 
@@ -121,9 +141,8 @@ fn a_signal_of_the_client_reaches_the_program() {
     let server = Server::start();
     run(async {
         let mut client = log_in(&server, Options::pomerium()).await;
-        let id = client.open_session().await.unwrap();
         let command = "trap 'echo got it; exit 9' USR1; echo ready; while :; do sleep 0.05; done";
-        assert!(client.request(id, "exec", &exec(command)).await.unwrap());
+        let id = started(&mut client, command).await;
         while !matches!(client.event(id).await.unwrap(), ChannelEvent::Data(data) if data.starts_with(b"ready"))
         {
         }
@@ -136,8 +155,7 @@ fn a_signal_of_the_client_reaches_the_program() {
             )
             .await
             .unwrap();
-        let events = events(&mut client, id).await;
-        assert!(events.contains(&ChannelEvent::ExitStatus(9)), "{events:?}");
+        ends_with_status(&mut client, id, 9).await;
     });
 }
 
@@ -148,9 +166,8 @@ fn fifty_channels_at_once() {
         let mut client = log_in(&server, Options::pomerium()).await;
         let mut open = Vec::new();
         for number in 0..50 {
-            let id = client.open_session().await.unwrap();
             let command = format!("cat; head -c 100000 /dev/zero; exit {number}");
-            assert!(client.request(id, "exec", &exec(&command)).await.unwrap());
+            let id = started(&mut client, &command).await;
             open.push((id, number));
         }
         for &(id, _) in &open {
@@ -191,10 +208,9 @@ fn close_is_answered_at_once_whatever_the_program_does() {
     };
     // It ignores SIGHUP, and writes against a full window.
     runtime.block_on(async {
-        let id = client.open_session().await.unwrap();
         let command = "trap '' HUP; echo $$; exec cat /dev/zero";
-        assert!(client.request(id, "exec", &exec(command)).await.unwrap());
-        while !matches!(client.event(id).await.unwrap(), ChannelEvent::Data(_)) {}
+        let id = started(&mut client, command).await;
+        comes_to_data(&mut client, id).await;
         client.close(id).await.unwrap();
         events(&mut client, id).await;
         assert_eq!(client.exec("exit 0").await.unwrap().exit_status, Some(0));

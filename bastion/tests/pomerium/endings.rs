@@ -4,15 +4,9 @@ use std::time::Duration;
 
 use pomerium_stand_in::client::{ChannelEvent, Client, Options};
 
-use crate::channels::{events, exec, pty_request};
+use crate::channels::{comes_to_data, ends_with_status, events, exec, pty_request, started};
 use crate::log_in;
 use crate::support::{Server, run, wait_for};
-
-async fn started(client: &mut Client, command: &str) -> u32 {
-    let id = client.open_session().await.unwrap();
-    assert!(client.request(id, "exec", &exec(command)).await.unwrap());
-    id
-}
 
 /// Of what the server lets us send, all.
 fn fill_window(client: &mut Client, id: u32) -> u64 {
@@ -100,8 +94,7 @@ fn new_keys_may_be_wanted_while_every_window_is_full() {
             client.eof(id).await.unwrap();
         }
         for &id in &channels {
-            let events = events(&mut client, id).await;
-            assert!(events.contains(&ChannelEvent::ExitStatus(5)), "{events:?}");
+            ends_with_status(&mut client, id, 5).await;
         }
     });
 }
@@ -131,7 +124,7 @@ fn a_warning_that_has_no_room_holds_up_nobody() {
         // Half of its time is over: the terminal is warned, in vain.
         tokio::time::sleep(Duration::from_secs(7)).await;
         client.send_data(other, b"hello").await.unwrap();
-        while !matches!(client.event(other).await.unwrap(), ChannelEvent::Data(_)) {}
+        comes_to_data(&mut client, other).await;
         // The client is told why it ends, too.
         let ended = client.ended().await;
         let why = ended.disconnect().map(|said| said.description.clone());
@@ -164,8 +157,7 @@ fn a_channel_whose_subsystem_was_refused_runs_a_command() {
                 .unwrap()
         );
         assert!(client.request(id, "exec", &exec("exit 6")).await.unwrap());
-        let events = events(&mut client, id).await;
-        assert!(events.contains(&ChannelEvent::ExitStatus(6)), "{events:?}");
+        ends_with_status(&mut client, id, 6).await;
     });
 }
 
@@ -179,7 +171,7 @@ fn who_wants_no_more_sessions_gets_none() {
         assert!(answer.await.unwrap().is_some());
         assert!(client.open_session().await.is_err());
         client.send_data(id, b"still here").await.unwrap();
-        while !matches!(client.event(id).await.unwrap(), ChannelEvent::Data(_)) {}
+        comes_to_data(&mut client, id).await;
     });
 }
 
@@ -214,7 +206,7 @@ fn a_client_that_takes_nothing_any_more_is_given_up() {
     let _client = runtime.block_on(async {
         let mut client = log_in(&server, options).await;
         let id = started(&mut client, "cat /dev/zero").await;
-        while !matches!(client.event(id).await.unwrap(), ChannelEvent::Data(_)) {}
+        comes_to_data(&mut client, id).await;
         client
     });
     let closed = server.event("connection_closed", |_| true);

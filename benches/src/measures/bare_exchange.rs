@@ -35,8 +35,7 @@ pub(super) fn cpu_of_each(connections: usize) -> anyhow::Result<f64> {
 
 /// The server has the first word and the client the last one, which is that it goes.
 fn serve(mut stream: &TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    prepare(stream)?;
     let mut packet = PACKET;
     for _ in 0..TURNS {
         stream.write_all(&PACKET)?;
@@ -49,8 +48,7 @@ fn serve(mut stream: &TcpStream) -> std::io::Result<()> {
 
 fn visit(address: SocketAddr) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    prepare(&stream)?;
     let mut packet = PACKET;
     for turn in 1..=TURNS {
         stream.read_exact(&mut packet)?;
@@ -59,6 +57,11 @@ fn visit(address: SocketAddr) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))
 }
 
 /// In microseconds.

@@ -214,17 +214,18 @@ impl Connecting {
 
 /// Whether a name waits for a lookup that could not begin, though there are few.
 pub(super) fn want_a_lookup(connecting: &[Connecting]) -> bool {
-    let of = |stage: fn(&Stage) -> bool| connecting.iter().filter(|one| stage(&one.stage)).count();
-    of(|stage| matches!(stage, Stage::WaitingForLookup)) > 0
-        && of(|stage| matches!(stage, Stage::LookingUp(_))) < MAX_LOOKUPS
+    let waits = |one: &Connecting| matches!(one.stage, Stage::WaitingForLookup);
+    connecting.iter().any(waits) && lookups_under_way(connecting) < MAX_LOOKUPS
+}
+
+fn lookups_under_way(connecting: &[Connecting]) -> usize {
+    let under_way = |one: &&Connecting| matches!(one.stage, Stage::LookingUp(_));
+    connecting.iter().filter(under_way).count()
 }
 
 /// Starts to look up names that wait, as many as may be looked up at a time.
 pub(super) fn begin_lookups(connecting: &mut [Connecting]) {
-    let under_way = connecting
-        .iter()
-        .filter(|one| matches!(one.stage, Stage::LookingUp(_)))
-        .count();
+    let under_way = lookups_under_way(connecting);
     let waiting = connecting
         .iter_mut()
         .filter(|one| matches!(one.stage, Stage::WaitingForLookup));
