@@ -119,8 +119,7 @@ async fn run(
     let local = stream.local_addr().map_err(io)?;
     stream.set_nodelay(true).map_err(io)?;
     socket::keep_alive(std::os::fd::AsFd::as_fd(&stream)).map_err(io)?;
-    let patience = terms.limits.patience_with_a_client();
-    let (stream, _end) = CountedStream::new(stream, traffic, patience);
+    let (stream, _end) = CountedStream::new(stream, traffic);
     let (tell_client, client) = watch::channel(Vec::new());
     let let_in = logged_in.subscribe();
     let handler = ConnectionHandler {

@@ -147,18 +147,10 @@ pub(super) struct CountedStream {
     end: Option<oneshot::Receiver<()>>,
     /// Set once we have closed our side; then there is nothing more to read.
     closing: Option<Pin<Box<Sleep>>>,
-    patience: Option<Duration>,
-    /// Set while the client takes nothing.
-    stuck: Option<Pin<Box<Sleep>>>,
 }
 
 impl CountedStream {
-    /// `patience`: how long the client may take nothing of what there is for it.
-    pub(super) fn new(
-        stream: TcpStream,
-        traffic: Arc<Traffic>,
-        patience: Option<Duration>,
-    ) -> (Self, StreamEnd) {
+    pub(super) fn new(stream: TcpStream, traffic: Arc<Traffic>) -> (Self, StreamEnd) {
         let (sender, end) = oneshot::channel();
         (
             Self {
@@ -167,23 +159,9 @@ impl CountedStream {
                 traffic,
                 end: Some(end),
                 closing: None,
-                patience,
-                stuck: None,
             },
             StreamEnd(sender),
         )
-    }
-
-    /// The client takes nothing for now: an error when it has not for too long. Who has stopped reads
-    /// no question whether it lives, either.
-    fn be_patient(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Some(patience) = self.patience else {
-            return Poll::Pending;
-        };
-        let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(patience)));
-        std::task::ready!(stuck.as_mut().poll(cx));
-        let why = "the client takes nothing any more";
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
     }
 
     fn check_end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -230,14 +208,9 @@ impl AsyncWrite for CountedStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check_end(cx)?;
-        match Pin::new(&mut self.inner).poll_write(cx, bytes)? {
-            Poll::Ready(written) => {
-                self.stuck = None;
-                self.traffic.count_sent(written);
-                Poll::Ready(Ok(written))
-            }
-            Poll::Pending => self.be_patient(cx),
-        }
+        let written = std::task::ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
+        self.traffic.count_sent(written);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

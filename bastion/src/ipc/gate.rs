@@ -64,16 +64,6 @@ pub struct Limits {
     pub banner: Option<String>,
 }
 
-impl Limits {
-    /// How long a client may give no sign of life, where that has a limit: until it has left so many
-    /// questions unanswered, and one more interval has passed.
-    pub fn patience_with_a_client(&self) -> Option<Duration> {
-        let limited = !self.client_alive_interval.is_zero() && self.client_alive_count_max > 0;
-        let intervals = self.client_alive_count_max.saturating_add(1);
-        limited.then(|| self.client_alive_interval.saturating_mul(intervals))
-    }
-}
-
 /// What the gate says to the monitor.
 #[derive(Serialize, Deserialize)]
 pub enum FromGate {

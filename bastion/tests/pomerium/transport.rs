@@ -96,3 +96,41 @@ fn the_server_asks_for_new_keys_without_a_stray_packet() {
         assert_eq!(output.stdout.len(), 5_000_000);
     });
 }
+
+#[test]
+fn each_direction_may_have_a_cipher_of_its_own() {
+    let server = Server::start();
+    let ciphers = [
+        Cipher::Aes256Gcm,
+        Cipher::Aes128Ctr,
+        Cipher::ChaCha20Poly1305,
+    ];
+    run(async {
+        for there in ciphers {
+            for back in ciphers {
+                let mut options = Options::lenient();
+                options.config.version = "SSH-2.0-Other".into();
+                let offer = &mut options.config.offer;
+                offer.client_to_server.encryption = vec![there.name().to_owned()];
+                offer.server_to_client.encryption = vec![back.name().to_owned()];
+                works(&server, options).await;
+            }
+        }
+    });
+}
+
+/// RFC 4253 section 11.4.
+#[test]
+fn a_message_that_nobody_knows_is_answered() {
+    let server = Server::start();
+    run(async {
+        let mut client = log_in(&server, Options::lenient()).await;
+        // After SERVICE_REQUEST and USERAUTH_REQUEST, counted from the new keys (strict kex).
+        for sequence_number in [2, 3] {
+            client.send_raw(&[192, 0]).await.unwrap();
+            let answer = client.recv().await.unwrap();
+            assert_eq!(answer.as_ref(), [3, 0, 0, 0, sequence_number]);
+        }
+        assert_eq!(client.exec("exit 4").await.unwrap().exit_status, Some(4));
+    });
+}

@@ -544,6 +544,18 @@ pub(crate) async fn flush_or_timeout<W: AsyncWrite + Unpin>(
     }
 }
 
+/// Writes what can be written without waiting; `writer` has the rest.
+pub(crate) async fn flush_what_goes<W: AsyncWrite + Unpin>(
+    writer: &mut sshbuffer::PacketWriter,
+    stream: &mut W,
+) -> Result<(), Error> {
+    tokio::select! {
+        biased;
+        r = writer.flush_into(stream) => Ok(r?),
+        () = std::future::ready(()) => Ok(()),
+    }
+}
+
 /// Returns `f(val)` if `val` it is [Some], or a forever pending [Future] if it is [None].
 pub(crate) fn future_or_pending<R, F: Future<Output = R>, T>(
     val: Option<T>,

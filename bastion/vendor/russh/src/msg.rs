@@ -165,6 +165,11 @@ const ALL_KEX_MESSAGES: &[u8] = &[
     NEWKEYS,
 ];
 
+/// Whether some RFC says what a message of this number means (RFC 4250 section 4.1, RFC 8308).
+pub(crate) fn is_recognized(msg: u8) -> bool {
+    matches!(msg, 1..=7 | 20..=49 | 50..=66 | 80..=82 | 90..=100)
+}
+
 pub(crate) fn is_kex_msg(msg: u8) -> bool {
     ALL_KEX_MESSAGES.contains(&msg)
 }

@@ -44,7 +44,10 @@ pub struct Names {
     pub kex: kex::Name,
     #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
     pub key: Algorithm,
+    /// From client to server.
     pub cipher: cipher::Name,
+    /// From server to client.
+    pub server_cipher: cipher::Name,
     pub client_mac: mac::Name,
     pub server_mac: mac::Name,
     pub server_compression: compression::Compression,
@@ -384,32 +387,36 @@ pub(crate) trait Select {
 
         // Cipher
 
-        let cipher_list = NameList::decode(&mut r)?;
-        let (_cipher_both_first, cipher) =
-            Self::select(&pref.cipher, &cipher_list, AlgorithmKind::Cipher)?;
-        String::decode(&mut r)?; // cipher server-to-client.
+        let mut select_cipher = || -> Result<cipher::Name, Error> {
+            let list = NameList::decode(&mut r)?;
+            Ok(Self::select(&pref.cipher, &list, AlgorithmKind::Cipher)?.1)
+        };
+        let cipher = select_cipher()?;
+        let server_cipher = select_cipher()?;
 
         // MAC
-
-        let need_mac = CIPHERS.get(&cipher).map(|x| x.needs_mac()).unwrap_or(false);
 
         // Select a MAC, refusing `none` whenever the negotiated cipher needs an
         // integrity MAC — regardless of whether `none` was a common choice or
         // only the no-common-MAC fallback. Pairing e.g. aes*-ctr/cbc with
         // mac=none yields a tag_len() of 0 and a panic on the read path.
-        let select_mac = |list: &[String]| match Self::select(&pref.mac, list, AlgorithmKind::Mac) {
-            Ok((_, m)) if need_mac && m == mac::NONE => Err(Error::NoCommonAlgo {
-                kind: AlgorithmKind::Mac,
-                ours: pref.mac.iter().map(|x| x.as_ref().to_owned()).collect(),
-                theirs: list.to_vec(),
-            }),
-            Ok((_, m)) => Ok(m),
-            Err(_) if !need_mac => Ok(mac::NONE),
-            Err(e) => Err(e),
+        let mut select_mac = |cipher| {
+            let list = NameList::decode(&mut r)?;
+            let need_mac = CIPHERS.get(&cipher).map(|x| x.needs_mac()).unwrap_or(false);
+            match Self::select(&pref.mac, &list, AlgorithmKind::Mac) {
+                Ok((_, m)) if need_mac && m == mac::NONE => Err(Error::NoCommonAlgo {
+                    kind: AlgorithmKind::Mac,
+                    ours: pref.mac.iter().map(|x| x.as_ref().to_owned()).collect(),
+                    theirs: list.to_vec(),
+                }),
+                Ok((_, m)) => Ok(m),
+                Err(_) if !need_mac => Ok(mac::NONE),
+                Err(e) => Err(e),
+            }
         };
 
-        let client_mac = select_mac(&NameList::decode(&mut r)?)?;
-        let server_mac = select_mac(&NameList::decode(&mut r)?)?;
+        let client_mac = select_mac(cipher)?;
+        let server_mac = select_mac(server_cipher)?;
 
         // Compression
 
@@ -442,6 +449,7 @@ pub(crate) trait Select {
             kex: kex_algorithm,
             key: key_algorithm,
             cipher,
+            server_cipher,
             client_mac,
             server_mac,
             client_compression,

@@ -400,6 +400,8 @@ pub(crate) struct PacketWriter {
     compress: Compress,
     packet_buffer: Vec<u8>,
     write_buffer: SSHBuffer,
+    /// How much of the buffer is written already.
+    written: usize,
 }
 
 impl Debug for PacketWriter {
@@ -423,6 +425,7 @@ impl PacketWriter {
             compress,
             packet_buffer: Vec::new(),
             write_buffer: SSHBuffer::new(),
+            written: 0,
         }
     }
 
@@ -610,11 +613,23 @@ impl PacketWriter {
         self.write_buffer.seqn = Wrapping(0);
     }
 
+    /// Whether anything is encrypted and not written.
+    pub(crate) fn has_unwritten(&self) -> bool {
+        !self.write_buffer.buffer.is_empty()
+    }
+
+    /// Can be dropped and called again: goes on where it was.
     pub async fn flush_into<W: AsyncWrite + Unpin>(&mut self, w: &mut W) -> std::io::Result<()> {
-        if !self.write_buffer.buffer.is_empty() {
-            w.write_all(&self.write_buffer.buffer).await?;
+        while let Some(rest @ [_, ..]) = self.write_buffer.buffer.get(self.written..) {
+            match w.write(rest).await? {
+                0 => return Err(std::io::ErrorKind::WriteZero.into()),
+                written => self.written += written,
+            }
+        }
+        if self.has_unwritten() {
             w.flush().await?;
             self.write_buffer.buffer.clear();
+            self.written = 0;
         }
         Ok(())
     }

@@ -462,14 +462,14 @@ fn compute_keys(
         None => &hash,
     };
     // Now computing keys.
-    let c = kex.compute_keys(
-        session_id_ref,
-        &hash,
-        names.cipher,
-        names.server_mac,
-        names.client_mac,
-        false,
-    )?;
+    let compute = |cipher| {
+        let (first, second) = (names.server_mac, names.client_mac);
+        kex.compute_keys(session_id_ref, &hash, cipher, first, second, false)
+    };
+    let mut c = compute(names.cipher)?;
+    if names.server_cipher != names.cipher {
+        c.remote_to_local = compute(names.server_cipher)?.remote_to_local;
+    }
     // The session_id stored in NewKeys is sensitive key material
     // (used in key derivation), so keep it as CryptoVec.
     // On initial exchange the exchange hash becomes the session_id;

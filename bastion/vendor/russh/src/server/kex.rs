@@ -434,14 +434,14 @@ fn compute_keys(
         None => &hash,
     };
     // Now computing keys.
-    let c = kex.compute_keys(
-        session_id_ref,
-        &hash,
-        names.cipher,
-        names.client_mac,
-        names.server_mac,
-        true,
-    )?;
+    let compute = |cipher| {
+        let (first, second) = (names.client_mac, names.server_mac);
+        kex.compute_keys(session_id_ref, &hash, cipher, first, second, true)
+    };
+    let mut c = compute(names.cipher)?;
+    if names.server_cipher != names.cipher {
+        c.local_to_remote = compute(names.server_cipher)?.local_to_remote;
+    }
     let session_id_cv = match session_id {
         Some(s) => s.clone(),
         None => {

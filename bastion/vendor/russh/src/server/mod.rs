@@ -1272,6 +1272,20 @@ async fn reply<H: Handler + Send>(
         if [msg::IGNORE, msg::UNIMPLEMENTED, msg::DEBUG].contains(message_type) {
             return Ok(());
         }
+
+        // RFC 4253 section 11.4. A key exchange holds back what is said, and must not pile it up.
+        if !msg::is_recognized(*message_type) {
+            if let Some(enc) = session.common.encrypted.as_mut()
+                && !session.kex.active()
+            {
+                let sequence_number = pkt.seqn.0.wrapping_sub(1); // was incremented after read()
+                push_packet!(enc.write, {
+                    enc.write.push(msg::UNIMPLEMENTED);
+                    map_err!(sequence_number.encode(&mut enc.write))?;
+                });
+            }
+            return Ok(());
+        }
     }
 
     if pkt.buffer.first() == Some(&msg::KEXINIT) && session.kex == SessionKexState::Idle {

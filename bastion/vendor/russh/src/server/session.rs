@@ -701,11 +701,13 @@ impl Session {
             // that other tasks of this thread are not kept waiting, and that a
             // connection's output buffer stays small.
             const MAX_BYTES_PER_BATCH: usize = 256 * 1024;
+            const MAX_UNWRITTEN_BYTES: usize = 2 * MAX_BYTES_PER_BATCH;
             // Leave application messages in the bounded receiver once a peer's
             // channel window is exhausted. Network reads remain active so a
             // window adjustment can release the queued data.
             let mut drained = usize::from(std::mem::take(&mut unwritten));
-            if !self.kex.active() && !self.common.has_any_pending_data() {
+            let stalled = self.common.packet_writer.has_unwritten();
+            if !stalled && !self.kex.active() && !self.common.has_any_pending_data() {
                 while drained < MAX_MESSAGES_PER_BATCH
                     && self.common.packet_writer.buffer().buffer.len() < MAX_BYTES_PER_BATCH
                 {
@@ -727,12 +729,7 @@ impl Session {
             }
             if drained > 0 {
                 self.flush()?;
-                crate::flush_or_timeout(
-                    &mut self.common.packet_writer,
-                    &mut stream_write,
-                    inactivity_timer.as_mut(),
-                )
-                .await?;
+                crate::flush_what_goes(&mut self.common.packet_writer, &mut stream_write).await?;
                 // A drained Disconnect sets this; don't block in `select!` after.
                 if self.common.disconnected {
                     continue;
@@ -742,8 +739,16 @@ impl Session {
             let rekey_timer = future_or_pending(self.rekey_time_remaining(), tokio::time::sleep);
             pin!(rekey_timer);
 
+            // What does not go now goes meanwhile: a peer that writes before it reads would never
+            // read if nobody read what it writes. Only so much is said in reply.
+            let stalled = self.common.packet_writer.has_unwritten();
+            let unwritten_bytes = self.common.packet_writer.buffer().buffer.len();
+
             tokio::select! {
-                r = &mut reading => {
+                r = self.common.packet_writer.flush_into(&mut stream_write), if stalled => {
+                    map_err!(r)?;
+                }
+                r = &mut reading, if unwritten_bytes < MAX_UNWRITTEN_BYTES => {
                     let (stream_read, mut buffer, mut opening_cipher) = match r {
                         Ok((_, stream_read, buffer, opening_cipher)) => (stream_read, buffer, opening_cipher),
                         Err(e) => return Err(e.into())
@@ -816,7 +821,7 @@ impl Session {
                     debug!("timeout");
                     return Err(crate::Error::InactivityTimeout.into());
                 }
-                msg = self.priority_receiver.recv(), if !self.kex.active() => {
+                msg = self.priority_receiver.recv(), if !stalled && !self.kex.active() => {
                     unwritten = true;
                     match msg {
                         Some(msg) => self.dispatch_msg(msg)?,
@@ -825,7 +830,7 @@ impl Session {
                         }
                     }
                 }
-                msg = self.receiver.recv(), if !self.kex.active() && !self.common.has_any_pending_data() => {
+                msg = self.receiver.recv(), if !stalled && !self.kex.active() && !self.common.has_any_pending_data() => {
                     unwritten = true;
                     // Channel open replies must be dispatched before any
                     // channel traffic queued after them: `msg` may be data for
@@ -846,13 +851,7 @@ impl Session {
             }
             if !unwritten || self.common.disconnected {
                 self.flush()?;
-
-                crate::flush_or_timeout(
-                    &mut self.common.packet_writer,
-                    &mut stream_write,
-                    inactivity_timer.as_mut(),
-                )
-                .await?;
+                crate::flush_what_goes(&mut self.common.packet_writer, &mut stream_write).await?;
             }
 
             if self.common.received_data {
@@ -881,6 +880,14 @@ impl Session {
             }
         }
         debug!("disconnected");
+        if self.common.disconnected {
+            crate::flush_or_timeout(
+                &mut self.common.packet_writer,
+                &mut stream_write,
+                inactivity_timer.as_mut(),
+            )
+            .await?;
+        }
         // Shutdown
         map_err!(stream_write.shutdown().await)?;
         loop {
