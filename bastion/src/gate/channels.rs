@@ -143,13 +143,24 @@ impl Channel {
         drain
     }
 
-    /// The client has closed the channel: what it sent before goes on its way. Ready when it is all
-    /// read. A terminal is hung up at once.
-    fn read_on(&mut self) -> Option<impl Future<Output = ()> + Send + 'static> {
+    /// The client has closed the channel: what it sent before goes on its way, and then the end of
+    /// it. Ready when its program has `ended`, or was sent nothing that it could still be reading. A
+    /// terminal is hung up at once.
+    fn read_on(
+        &mut self,
+        ended: impl Future<Output = ()> + Send + 'static,
+    ) -> Option<impl Future<Output = ()> + Send + 'static> {
         self.input = None;
         let mut feeding = self.feeding.take().filter(|_| !self.has_terminal)?;
+        let traffic = self.traffic.clone();
         Some(async move {
-            let _or_never = tokio::time::timeout(LINGER, &mut feeding.0).await;
+            let read = async {
+                let _fed = (&mut feeding.0).await;
+                if traffic.received() > 0 {
+                    ended.await;
+                }
+            };
+            let _or_never = tokio::time::timeout(LINGER, read).await;
         })
     }
 
@@ -200,14 +211,15 @@ impl Channels {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client has closed a channel: `hang_up` is awaited when its program has read what was sent
-    /// before, or takes too long to.
+    /// The client has closed a channel: `hang_up` is awaited when its program has `ended` after it
+    /// read what was sent before, or takes too long to.
     pub(super) async fn close(
         &self,
         mut channel: Channel,
+        ended: impl Future<Output = ()> + Send + 'static,
         hang_up: impl Future<Output = ()> + Send + 'static,
     ) {
-        let read = self.has_room_to_read_on().then(|| channel.read_on());
+        let read = self.has_room_to_read_on().then(|| channel.read_on(ended));
         match read.flatten() {
             None => {
                 channel.let_go(LAST_WORDS);

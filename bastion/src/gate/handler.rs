@@ -433,8 +433,8 @@ impl Handler for ConnectionHandler {
         Ok(())
     }
 
-    /// The client has closed a channel; russh has answered already. What runs on it gets SIGHUP when
-    /// it has read what was sent before.
+    /// The client has closed a channel; russh has answered already. What runs on it may
+    /// read what was sent before, and then gets SIGHUP.
     async fn channel_close(
         &mut self,
         id: ChannelId,
@@ -444,9 +444,8 @@ impl Handler for ConnectionHandler {
         let closed = self.report_closed(id);
         let channel = self.channels.lock().remove(&id);
         if let (Some(channel), Some(session)) = (channel, self.session()) {
-            session.forget(id.into());
-            let hang_up = session.hang_up(id.into());
-            self.channels.close(channel, hang_up.send()).await;
+            let (ended, hang_up) = (session.end_of(id.into()), session.hang_up(id.into()));
+            self.channels.close(channel, ended, hang_up.send()).await;
             closed.await;
         }
         Ok(())

@@ -163,8 +163,21 @@ impl Session {
         order_by(&self.link, &order).await;
     }
 
+    /// Its client has closed this channel, and waits for no news of it any more: ready when its
+    /// program has ended.
+    pub(super) fn end_of(&self, channel: ChannelNumber) -> impl Future<Output = ()> + use<> {
+        let (end, ended) = oneshot::channel();
+        let mut programs = lock(&self.programs);
+        if let Some(running) = programs.running.get_mut(&channel) {
+            *running = end;
+        }
+        async move {
+            let _or_the_session_did = ended.await;
+        }
+    }
+
     /// Nobody waits for news of this channel any more.
-    pub(super) fn forget(&self, channel: ChannelNumber) {
+    fn forget(&self, channel: ChannelNumber) {
         let mut programs = lock(&self.programs);
         programs.starting.remove(&channel);
         programs.running.remove(&channel);

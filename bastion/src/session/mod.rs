@@ -37,6 +37,9 @@ pub use starter::run;
 /// How long the monitor may take to say what this session is for, and any part to take a message.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a session outlives its connection to see its programs end.
+const TO_END: Duration = Duration::from_secs(1);
+
 type GateLink = Link<FromSession, ToSession>;
 type MonitorLink = Link<SessionEvent, SessionSetup>;
 
@@ -98,7 +101,8 @@ fn serve(monitor: MonitorLink, gate: GateLink) -> Result<(), SessionError> {
     };
     let outcome = session.serve(&signals);
     session.programs.hang_up_all();
-    match outcome {
+    let seen_off = session.see_off(&signals);
+    match outcome.and(seen_off) {
         // The connection went while it was being told something: that is how connections end.
         Err(SessionError::Link {
             source: LinkError::Closed,
@@ -140,7 +144,9 @@ impl Session {
                         return Ok(());
                     }
                 }
-                self.reap()?;
+                for ended in self.reap()? {
+                    self.answer(&ended, &[])?;
+                }
             }
             for outcome in self.forwarding.step(forwarded, Instant::now()) {
                 self.tell(outcome)?;
@@ -174,10 +180,7 @@ impl Session {
         match poll(&mut watched, limit) {
             Ok(_) => Ok(watched.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
             Err(Errno::EINTR) => Ok(vec![false; watched.len()]),
-            Err(error) => Err(SessionError::System {
-                what: "poll",
-                source: error.into(),
-            }),
+            Err(error) => Err(poll_failed(error)),
         }
     }
 
@@ -276,7 +279,9 @@ impl Session {
         }
     }
 
-    fn reap(&mut self) -> Result<(), SessionError> {
+    /// Reports the programs that have ended.
+    fn reap(&mut self) -> Result<Vec<FromSession>, SessionError> {
+        let mut all = Vec::new();
         while let Some((pid, ended)) = process::reap() {
             if let Some(channel) = self.programs.ended(pid) {
                 let end = ProgramEnd::from(ended);
@@ -284,8 +289,25 @@ impl Session {
                     channel,
                     end: end.clone(),
                 })?;
-                self.answer(&FromSession::Ended { channel, end }, &[])?;
+                all.push(FromSession::Ended { channel, end });
             }
+        }
+        Ok(all)
+    }
+
+    /// The connection is over: what ends with it is still reported.
+    fn see_off(&mut self, signals: &Signals) -> Result<(), SessionError> {
+        let until = Instant::now() + TO_END;
+        while !self.programs.are_over() {
+            let left = until.saturating_duration_since(Instant::now());
+            let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+            match poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], left) {
+                Ok(0) => return Ok(()),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(poll_failed(error)),
+            }
+            while signals.next().is_some() {}
+            self.reap()?;
         }
         Ok(())
     }
@@ -364,6 +386,13 @@ fn wait_for(
             Err(Errno::EINTR) => continue,
             Err(error) => Err(link(part)(LinkError::System(error.into()))),
         };
+    }
+}
+
+fn poll_failed(error: Errno) -> SessionError {
+    SessionError::System {
+        what: "poll",
+        source: error.into(),
     }
 }
 

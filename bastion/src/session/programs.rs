@@ -181,6 +181,10 @@ impl Programs {
             .for_each(|channel| self.hang_up(channel));
     }
 
+    pub(super) fn are_over(&self) -> bool {
+        self.running.is_empty()
+    }
+
     /// Forgets a program that has ended; returns its channel.
     pub(super) fn ended(&mut self, pid: Pid) -> Option<ChannelNumber> {
         let channel = self

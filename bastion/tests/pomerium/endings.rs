@@ -15,8 +15,8 @@ fn fill_window(client: &mut Client, id: u32) -> u64 {
     window
 }
 
-#[test]
-fn what_was_sent_before_the_close_is_read() {
+/// What a program gets to read that begins to when its channel is closed, after `send`.
+fn read_after_the_close(send: impl AsyncFnOnce(&mut Client, u32) -> u64) -> u64 {
     let server = Server::start();
     let folder = tempfile::tempdir().unwrap();
     let [go, out] = ["go", "out"].map(|name| folder.path().join(name));
@@ -25,10 +25,10 @@ fn what_was_sent_before_the_close_is_read() {
         go.display(),
         out.display()
     );
-    let sent = run(async {
+    run(async {
         let mut client = log_in(&server, Options::pomerium()).await;
         let id = started(&mut client, &command).await;
-        let sent = fill_window(&mut client, id);
+        let sent = send(&mut client, id).await;
         client.eof(id).await.unwrap();
         client.close(id).await.unwrap();
         events(&mut client, id).await;
@@ -36,8 +36,21 @@ fn what_was_sent_before_the_close_is_read() {
         let length = || std::fs::metadata(&out).map_or(0, |file| file.len());
         wait_for("all of it", || (length() == sent).then_some(()));
         sent
+    })
+}
+
+#[test]
+fn what_was_sent_before_the_close_is_read() {
+    let all = read_after_the_close(async |client, id| fill_window(client, id));
+    assert!(all > 1 << 20, "{all}");
+}
+
+#[test]
+fn what_a_pipe_holds_at_the_close_is_read() {
+    read_after_the_close(async |client, id| {
+        client.send_data(id, &[7; 10_000]).await.unwrap();
+        10_000
     });
-    assert!(sent > 1 << 20, "{sent}");
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn a_program_gets_sighup_when_its_connection_is_cut() {
 
 #[test]
 fn a_program_without_a_terminal_dies_with_its_connection() {
-    let server = Server::start();
+    let mut server = Server::start();
     let pids = file(&server, "pid");
     let (mut ssh, pid) = start(
         &server,
@@ -63,6 +63,8 @@ fn a_program_without_a_terminal_dies_with_its_connection() {
     signal(ssh.id(), "KILL");
     ssh.wait().unwrap();
     wait_for("the program's end", || (!is_alive(pid)).then_some(()));
+    let ended = server.event("program_ended", |_| true);
+    assert_eq!(ended["signal"], "HUP");
 }
 
 #[test]
