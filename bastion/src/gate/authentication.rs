@@ -12,10 +12,14 @@ use crate::policy::{self, AuthRequest, Decision, LoginRequest, Proof, UserCertif
 use crate::sys::clock;
 
 impl ConnectionHandler {
-    /// Whether there have been too many tries with this one.
-    pub(super) fn one_more_try(&mut self) -> bool {
-        self.tries += 1;
-        self.tries > self.terms.limits.max_auth_tries
+    /// Whether so much was refused already that no more is looked at. A query that was answered
+    /// well is no failure, as at sshd.
+    pub(super) fn has_failed_too_often(&self) -> bool {
+        self.failures >= self.terms.limits.max_auth_tries
+    }
+
+    pub(super) fn count_failure(&mut self) {
+        self.failures = self.failures.saturating_add(1);
     }
 
     /// A query whether a certificate would do. Those whose authority is trusted may sign, so that
@@ -114,6 +118,6 @@ impl ConnectionHandler {
     }
 }
 
-pub(super) fn too_many_tries() -> Auth {
+pub(super) fn too_many_failures() -> Auth {
     Auth::Disconnect("Too many authentication failures".into())
 }

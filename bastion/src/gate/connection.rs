@@ -132,7 +132,7 @@ async fn run(
         progress: progress.clone(),
         logged_in,
         state: State::Stranger,
-        tries: 0,
+        failures: 0,
         no_more_sessions: false,
         offered: None,
         activity: open.activity.clone(),

@@ -78,7 +78,7 @@ impl LoneGate {
             progress: Progress::default(),
             logged_in,
             state: State::Stranger,
-            tries: 0,
+            failures: 0,
             no_more_sessions: false,
             offered: None,
             channels: Channels::default(),

@@ -11,7 +11,7 @@ use russh::{Channel as RusshChannel, ChannelId, ChannelOpenFailure, Disconnect, 
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::authentication::too_many_tries;
+use super::authentication::too_many_failures;
 use super::channels::{Channel, Channels};
 use super::forward::ForwardedChannels;
 use super::programs::{answer, signal_name, window_size};
@@ -52,7 +52,7 @@ pub(super) struct ConnectionHandler {
     /// Told when somebody is let in.
     pub(super) logged_in: watch::Sender<Option<LoggedIn>>,
     pub(super) state: State,
-    pub(super) tries: u32,
+    pub(super) failures: u32,
     /// The client has said that it opens none any more.
     pub(super) no_more_sessions: bool,
     /// The certificate that was last asked about, to be signed for next.
@@ -102,23 +102,24 @@ impl Handler for ConnectionHandler {
         _: &str,
         _: PublicKeyOffer<'_>,
     ) -> Result<Auth, ConnectionError> {
-        Ok(match self.one_more_try() {
-            true => too_many_tries(),
-            false => Auth::reject(),
-        })
+        if self.has_failed_too_often() {
+            return Ok(too_many_failures());
+        }
+        self.count_failure();
+        Ok(Auth::reject())
     }
 
     async fn auth_certificate(
         &mut self,
         request: CertificateRequest<'_>,
     ) -> Result<Auth, ConnectionError> {
-        if self.one_more_try() {
-            return Ok(too_many_tries());
+        if self.has_failed_too_often() {
+            return Ok(too_many_failures());
         }
         let CertificateRequest {
             user, certificate, ..
         } = request;
-        Ok(match request.signature {
+        let answer = match request.signature {
             None if self.would_do(user, certificate) => Auth::Accept,
             None => Auth::reject(),
             Some(signature) => {
@@ -129,7 +130,11 @@ impl Handler for ConnectionHandler {
                 };
                 self.log_in(user, certificate, proof).await
             }
-        })
+        };
+        if answer != Auth::Accept {
+            self.count_failure();
+        }
+        Ok(answer)
     }
 
     fn no_more_sessions(&mut self) {

@@ -121,7 +121,10 @@ fn config(keys: Vec<PrivateKey>, limits: &Limits, for_envoy: bool) -> Config {
         channel_buffer_size: 1,
         event_buffer_size: 16,
         preferred: preferred(for_envoy),
-        max_auth_attempts: usize::try_from(limits.max_auth_tries).unwrap_or(usize::MAX),
+        // The gate counts what it refuses itself; this is for all the rest, the request `none` by
+        // which clients ask what there is included.
+        max_auth_attempts: usize::try_from(limits.max_auth_tries)
+            .map_or(usize::MAX, |tries| tries.saturating_add(1)),
         // Idle sessions are what people have.
         inactivity_timeout: None,
         keepalive_interval: (!alive.is_zero()).then_some(alive),

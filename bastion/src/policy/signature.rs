@@ -76,13 +76,15 @@ impl PublicKey {
         let mut reader = Reader::new(signature);
         let name = reader.text("signature algorithm")?;
         let (signature_algorithm, algorithm) = self.accepted_algorithm(name)?;
-        let malformed = SignatureError::Value {
+        let malformed = || SignatureError::Value {
             algorithm: signature_algorithm,
         };
         let mut value = reader.string("signature value")?.to_vec();
-        // RFC 8017, Section 8.2.2, step 1. It also keeps the arithmetic to the modulus' size.
-        if self.rsa_modulus_len().is_some_and(|len| value.len() != len) {
-            return Err(malformed);
+        // RFC 8017, Section 8.2.2, step 1: it also keeps the arithmetic to the modulus' size. Some
+        // signers leave out the zeros in front (RFC 8332 §3).
+        if let Some(len) = self.rsa_modulus_len() {
+            let left_out = len.checked_sub(value.len()).ok_or_else(malformed)?;
+            value.splice(..0, std::iter::repeat_n(0, left_out));
         }
         let security_key = if self.algorithm().is_security_key() {
             Some(read_security_key_fields(&mut reader, &mut value)?)
@@ -90,7 +92,7 @@ impl PublicKey {
             None
         };
         reader.finish("signature value")?;
-        let signature = Signature::new(algorithm, value).map_err(|_| malformed)?;
+        let signature = Signature::new(algorithm, value).map_err(|_| malformed())?;
         self.data
             .verify(message, &signature)
             .map_err(|_| SignatureError::Wrong {

@@ -11,12 +11,21 @@ import threading
 import paramiko
 
 port, key_file = int(sys.argv[1]), sys.argv[2]
-key = paramiko.Ed25519Key.from_private_key_file(key_file)
-key.load_certificate(key_file + "-cert.pub")
+stranger = tempfile.mkdtemp() + "/key"
+paramiko.ECDSAKey.generate().write_private_key_file(stranger)
 client = paramiko.SSHClient()
 client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+# A key that is refused comes first; what paramiko asks for anew before each of them is the service.
 client.connect(
-    "127.0.0.1", port, "claw", pkey=key, look_for_keys=False, allow_agent=False, timeout=30, banner_timeout=30
+    "127.0.0.1",
+    port,
+    "claw",
+    key_filename=[stranger, key_file],
+    look_for_keys=False,
+    allow_agent=False,
+    timeout=30,
+    banner_timeout=30,
+    auth_timeout=30,
 )
 transport = client.get_transport()
 transport.set_keepalive(1)

@@ -1,7 +1,9 @@
 //! Terrapin (CVE-2023-48795, arXiv 2509.10895): what strict key exchange must not let pass.
 
 use pomerium_stand_in::client::{Client, Options};
-use pomerium_stand_in::message::{SSH_MSG_DISCONNECT, SSH_MSG_KEXINIT, SSH_MSG_NEWKEYS};
+use pomerium_stand_in::message::{
+    SSH_MSG_DISCONNECT, SSH_MSG_KEXINIT, SSH_MSG_NEWKEYS, SSH_MSG_REQUEST_FAILURE,
+};
 use pomerium_stand_in::transport::{Cipher, Mac};
 
 use crate::support::{Server, run};
@@ -120,6 +122,37 @@ fn a_later_key_exchange_is_as_strict() {
             client.send_raw(&[stray, 0, 0, 0, 0]).await.unwrap();
             assert!(is_ended(&mut client).await, "{stray}");
         }
+    });
+    still_serves(&server, gate);
+}
+
+/// Each costs a signature by the host key, and nobody needs one before the login.
+#[test]
+fn a_stranger_gets_no_second_key_exchange() {
+    let server = Server::start();
+    let gate = server.gate();
+    run(async {
+        let mut client = crate::connect(&server).await;
+        client.send_raw(&kexinit()).await.unwrap();
+        assert!(is_ended(&mut client).await);
+    });
+    still_serves(&server, gate);
+}
+
+/// paramiko answers what it reads until our KEXINIT comes.
+#[test]
+fn an_answer_after_the_clients_kexinit_is_taken() {
+    let server = Server::start();
+    let gate = server.gate();
+    run(async {
+        let mut client = log_in(&server).await;
+        client.send_raw(&kexinit()).await.unwrap();
+        client.send_raw(&[SSH_MSG_REQUEST_FAILURE]).await.unwrap();
+        let transport = client.transport();
+        while transport.next_packet().await.unwrap().first() != Some(&SSH_MSG_KEXINIT) {}
+        // Nor does the connection end by it.
+        client.send_raw(&share(&[9; 32])).await.unwrap();
+        while client.transport().next_packet().await.unwrap().first() != Some(&31) {}
     });
     still_serves(&server, gate);
 }

@@ -298,3 +298,26 @@ fn more_channels_than_permitted_are_refused_and_the_rest_goes_on() {
         client.open_session().await.unwrap();
     });
 }
+
+/// Whoever uses `ssh -D` passes on what other programs say, and they may say anything.
+#[test]
+fn a_name_that_is_not_utf8_is_refused_alone() {
+    let server = Server::start();
+    let name: &[u8] = b"caf\xe9.example";
+    run(async {
+        let mut client = log_in(&server, Options::pomerium()).await;
+        let address = Writer::new().string(name).u32(80);
+        let both = address.string("127.0.0.1").u32(1).into_vec();
+        assert!(client.open("direct-tcpip", &both).await.is_err());
+        let path = Writer::new().string(name).string("").u32(0).into_vec();
+        let kind = "direct-streamlocal@openssh.com";
+        assert!(client.open(kind, &path).await.is_err());
+        let address = Writer::new().string(name).u32(0).into_vec();
+        let asked = client.global_request("tcpip-forward", &address).await;
+        assert!(matches!(asked, Ok(None)), "{asked:?}");
+        let id = client.open_session().await.unwrap();
+        let subsystem = Writer::new().string(name).into_vec();
+        assert!(!client.request(id, "subsystem", &subsystem).await.unwrap());
+        assert_eq!(client.exec("exit 4").await.unwrap().exit_status, Some(4));
+    });
+}

@@ -5,6 +5,8 @@ use keys::generate::{KeyKind, generate};
 use pomerium_stand_in::authentication::publickey_request;
 use pomerium_stand_in::client::{Authentication, Client, Error, Options};
 
+use pomerium_stand_in::wire::Writer;
+
 use crate::support::{Server, User, authenticate, authenticate_with, now, run};
 
 #[test]
@@ -296,4 +298,41 @@ fn whoever_does_not_log_in_is_told_that_the_time_is_over() {
         let closed = server.event("connection_closed", |_| true);
         assert_eq!(closed["reason"], "login grace time is over");
     }
+}
+
+/// An agent may hold keys of kinds that nobody here knows, and they come first.
+#[test]
+fn a_key_of_an_unknown_kind_is_a_failure_and_the_next_may_do() {
+    let server = Server::start();
+    let user = server.user();
+    run(async {
+        let mut client = Client::connect(server.address, Options::lenient())
+            .await
+            .unwrap();
+        let long = "x".repeat(100);
+        for kind in ["ssh-ed448", "x509v3-ecdsa-sha2-nistp256", &long] {
+            let blob = Writer::new().string(kind).string([7; 57]).into_vec();
+            let tried = client.authenticate("claw", &user.private, &blob).await;
+            assert!(
+                matches!(tried, Ok(Authentication::Failure { .. })),
+                "{kind}: {tried:?}"
+            );
+        }
+        // The service has been asked for each time, too.
+        authenticate(&mut client, &user).await.unwrap();
+    });
+}
+
+/// RFC 4253 section 10.
+#[test]
+fn a_service_that_there_is_not_ends_the_connection() {
+    let server = Server::start();
+    run(async {
+        let mut client = Client::connect(server.address, Options::lenient())
+            .await
+            .unwrap();
+        let error = client.request_service("ssh-nothing").await.unwrap_err();
+        let said = &error.disconnect().unwrap().description;
+        assert_eq!(said, "there is no service \"ssh-nothing\"");
+    });
 }

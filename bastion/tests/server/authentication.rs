@@ -310,3 +310,27 @@ fn algorithms_of_the_past_are_not_offered() {
         );
     }
 }
+
+/// As sshd counts: neither the question what there is, nor a query that was answered well.
+#[test]
+fn only_failures_are_counted() {
+    let server = Server::start_with("max_auth_tries = 3", &[]);
+    let user = server.user();
+    let others: Vec<_> = (0..2)
+        .map(|number| {
+            let file = server.folder.path().join(format!("stranger{number}"));
+            let key = generate(KeyKind::Ed25519, "").unwrap();
+            key.write_openssh_file(&file, ssh_key::LineEnding::LF)
+                .unwrap();
+            file.display().to_string()
+        })
+        .collect();
+    let with = |others: &[String]| {
+        let mut arguments: Vec<_> = others.iter().flat_map(|file| ["-i", file]).collect();
+        arguments.extend(["-o", "PreferredAuthentications=publickey"]);
+        // Then comes the user's key without its certificate, and then with it.
+        text(&output(server.ssh(&user, &arguments).arg("echo in")).stdout)
+    };
+    assert_eq!(with(&others[..1]), "in\n");
+    assert_eq!(with(&others), "");
+}

@@ -544,15 +544,15 @@ pub(crate) async fn flush_or_timeout<W: AsyncWrite + Unpin>(
     }
 }
 
-/// Writes what can be written without waiting; `writer` has the rest.
+/// Writes what can be written without waiting; `false` when `writer` has more.
 pub(crate) async fn flush_what_goes<W: AsyncWrite + Unpin>(
     writer: &mut sshbuffer::PacketWriter,
     stream: &mut W,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     tokio::select! {
         biased;
-        r = writer.flush_into(stream) => Ok(r?),
-        () = std::future::ready(()) => Ok(()),
+        r = writer.flush_into(stream) => Ok(r.map(|()| true)?),
+        () = std::future::ready(()) => Ok(false),
     }
 }
 

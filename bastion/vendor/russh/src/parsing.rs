@@ -42,53 +42,14 @@ impl OpenChannelMessage {
         let sender = map_err!(u32::decode(r))?;
         let window = map_err!(u32::decode(r))?;
         let maxpacket = map_err!(u32::decode(r))?;
-        // A zero max packet size can never be satisfied, so writes would stall forever.
-        if maxpacket == 0 {
-            return Err(crate::Error::Inconsistent);
-        }
-
-        let typ = match typ.as_str() {
-            "session" => {
-                ensure_end(r)?;
-                ChannelType::Session
+        let typ = match ChannelType::parse(&typ, r) {
+            // A zero max packet size can never be satisfied, so writes would stall forever.
+            Ok(_) if maxpacket == 0 => ChannelType::Unknown { typ },
+            // Who chose the name may not be who owns the connection.
+            Err(crate::Error::SshEncoding(ssh_encoding::Error::CharacterEncoding)) => {
+                ChannelType::Unknown { typ }
             }
-            "x11" => {
-                let originator_address = map_err!(String::decode(r))?;
-                let originator_port = map_err!(u32::decode(r))?;
-                ensure_end(r)?;
-                ChannelType::X11 {
-                    originator_address,
-                    originator_port,
-                }
-            }
-            "direct-tcpip" => {
-                let info = TcpChannelInfo::decode(r)?;
-                ensure_end(r)?;
-                ChannelType::DirectTcpip(info)
-            }
-            "direct-streamlocal@openssh.com" => {
-                let info = StreamLocalChannelInfo::decode(r)?;
-                String::decode(r)?; // originator address/reserved
-                u32::decode(r)?; // originator port/reserved
-                ensure_end(r)?;
-                ChannelType::DirectStreamLocal(info)
-            }
-            "forwarded-tcpip" => {
-                let info = TcpChannelInfo::decode(r)?;
-                ensure_end(r)?;
-                ChannelType::ForwardedTcpIp(info)
-            }
-            "forwarded-streamlocal@openssh.com" => {
-                let info = StreamLocalChannelInfo::decode(r)?;
-                String::decode(r)?; // reserved
-                ensure_end(r)?;
-                ChannelType::ForwardedStreamLocal(info)
-            }
-            "auth-agent@openssh.com" => {
-                ensure_end(r)?;
-                ChannelType::AgentForward
-            }
-            _ => ChannelType::Unknown { typ },
+            parsed => parsed?,
         };
 
         Ok(Self {
@@ -98,7 +59,6 @@ impl OpenChannelMessage {
             recipient_maximum_packet_size: maxpacket,
         })
     }
-
 
     /// Pushes a failure message to the vec.
     pub fn fail(
@@ -142,6 +102,54 @@ pub enum ChannelType {
     Unknown {
         typ: String,
     },
+}
+
+impl ChannelType {
+    fn parse<R: Reader>(typ: &str, r: &mut R) -> Result<Self, crate::Error> {
+        Ok(match typ {
+            "session" => {
+                ensure_end(r)?;
+                ChannelType::Session
+            }
+            "x11" => {
+                let originator_address = map_err!(String::decode(r))?;
+                let originator_port = map_err!(u32::decode(r))?;
+                ensure_end(r)?;
+                ChannelType::X11 {
+                    originator_address,
+                    originator_port,
+                }
+            }
+            "direct-tcpip" => {
+                let info = TcpChannelInfo::decode(r)?;
+                ensure_end(r)?;
+                ChannelType::DirectTcpip(info)
+            }
+            "direct-streamlocal@openssh.com" => {
+                let info = StreamLocalChannelInfo::decode(r)?;
+                String::decode(r)?; // originator address/reserved
+                u32::decode(r)?; // originator port/reserved
+                ensure_end(r)?;
+                ChannelType::DirectStreamLocal(info)
+            }
+            "forwarded-tcpip" => {
+                let info = TcpChannelInfo::decode(r)?;
+                ensure_end(r)?;
+                ChannelType::ForwardedTcpIp(info)
+            }
+            "forwarded-streamlocal@openssh.com" => {
+                let info = StreamLocalChannelInfo::decode(r)?;
+                String::decode(r)?; // reserved
+                ensure_end(r)?;
+                ChannelType::ForwardedStreamLocal(info)
+            }
+            "auth-agent@openssh.com" => {
+                ensure_end(r)?;
+                ChannelType::AgentForward
+            }
+            _ => ChannelType::Unknown { typ: typ.to_owned() },
+        })
+    }
 }
 
 #[derive(Debug)]

@@ -613,11 +613,6 @@ impl PacketWriter {
         self.write_buffer.seqn = Wrapping(0);
     }
 
-    /// Whether anything is encrypted and not written.
-    pub(crate) fn has_unwritten(&self) -> bool {
-        !self.write_buffer.buffer.is_empty()
-    }
-
     /// Can be dropped and called again: goes on where it was.
     pub async fn flush_into<W: AsyncWrite + Unpin>(&mut self, w: &mut W) -> std::io::Result<()> {
         while let Some(rest @ [_, ..]) = self.write_buffer.buffer.get(self.written..) {
@@ -626,7 +621,7 @@ impl PacketWriter {
                 written => self.written += written,
             }
         }
-        if self.has_unwritten() {
+        if !self.write_buffer.buffer.is_empty() {
             w.flush().await?;
             self.write_buffer.buffer.clear();
             self.written = 0;

@@ -33,6 +33,12 @@ use crate::map_err;
 use crate::parsing::{ChannelOpenConfirmation, ChannelType, OpenChannelMessage, ensure_end};
 
 impl Session {
+    /// RFC 4253 section 10.
+    fn refuse_service(&mut self, name: &str) -> Result<(), Error> {
+        let why = format!("there is no service {name:?}");
+        self.common.disconnect(Disconnect::ServiceNotAvailable, &why, "")
+    }
+
     /// Returns false iff a request was rejected.
     pub(crate) async fn server_read_encrypted<H: Handler + Send>(
         &mut self,
@@ -102,8 +108,19 @@ impl Session {
                     )?;
                     *accepted = true;
                     enc.state = EncryptedState::WaitingAuthRequest(auth_request);
+                    return Ok(());
                 }
-                Ok(())
+                Ok(self.refuse_service(&request)?)
+            }
+            // Some clients ask before each of their tries.
+            (EncryptedState::WaitingAuthRequest(_), Some((&msg::SERVICE_REQUEST, mut r))) => {
+                let request = map_err!(String::decode(&mut r))?;
+                map_err!(ensure_end(&r))?;
+                if request == "ssh-userauth" {
+                    accept_userauth(&mut enc.write)?;
+                    return Ok(());
+                }
+                Ok(self.refuse_service(&request)?)
             }
             (EncryptedState::WaitingAuthRequest(_), Some((&msg::USERAUTH_REQUEST, mut r))) => {
                 enc.server_read_auth_request(
@@ -900,15 +917,20 @@ mod tests {
     }
 }
 
+fn accept_userauth(buffer: &mut Vec<u8>) -> Result<(), crate::Error> {
+    push_packet!(buffer, {
+        buffer.push(msg::SERVICE_ACCEPT);
+        "ssh-userauth".encode(buffer)?;
+    });
+    Ok(())
+}
+
 fn server_accept_service(
     banner: Option<String>,
     methods: MethodSet,
     buffer: &mut Vec<u8>,
 ) -> Result<AuthRequest, crate::Error> {
-    push_packet!(buffer, {
-        buffer.push(msg::SERVICE_ACCEPT);
-        "ssh-userauth".encode(buffer)?;
-    });
+    accept_userauth(buffer)?;
 
     if let Some(banner) = banner {
         push_packet!(buffer, {
@@ -1374,17 +1396,12 @@ impl Encrypted {
                     Ok(())
                 }
             }
-            Err(e) => match e {
-                ssh_key::Error::AlgorithmUnknown
-                | ssh_key::Error::AlgorithmUnsupported { .. }
-                | ssh_key::Error::CertificateValidation
-                | ssh_key::Error::Time => {
-                    debug!("public key error: {e}");
-                    reject_auth_request(until, &mut self.write, auth_request).await?;
-                    Ok(())
-                }
-                e => Err(crate::Error::from(e).into()),
-            },
+            // One of a kind that is unknown here, among others that the client may have.
+            Err(e) => {
+                debug!("public key error: {e}");
+                reject_auth_request(until, &mut self.write, auth_request).await?;
+                Ok(())
+            }
         }
     }
 }
@@ -1860,7 +1877,10 @@ impl Session {
                         handler.exec_request(channel_num, &req, self).await
                     }
                     "subsystem" => {
-                        let name = map_err!(String::decode(r))?;
+                        let Ok(name) = String::decode(r) else {
+                            self.channel_failure(channel_num)?;
+                            return Ok(());
+                        };
                         map_err!(ensure_end(r))?;
 
                         if let Some(chan) = self.channels.get(&channel_num) {
@@ -1929,7 +1949,10 @@ impl Session {
                 self.common.wants_reply = map_err!(u8::decode(r))? != 0;
                 match req_type.as_str() {
                     "tcpip-forward" => {
-                        let address = map_err!(String::decode(r))?;
+                        let Ok(address) = String::decode(r) else {
+                            self.request_failure();
+                            return Ok(());
+                        };
                         let port = map_err!(u32::decode(r))?;
                         map_err!(ensure_end(r))?;
                         debug!("handler.tcpip_forward {address:?} {port:?}");
@@ -1955,7 +1978,10 @@ impl Session {
                         Ok(())
                     }
                     "cancel-tcpip-forward" => {
-                        let address = map_err!(String::decode(r))?;
+                        let Ok(address) = String::decode(r) else {
+                            self.request_failure();
+                            return Ok(());
+                        };
                         let port = map_err!(u32::decode(r))?;
                         map_err!(ensure_end(r))?;
                         debug!("handler.cancel_tcpip_forward {address:?} {port:?}");
@@ -1968,7 +1994,10 @@ impl Session {
                         Ok(())
                     }
                     "streamlocal-forward@openssh.com" => {
-                        let server_socket_path = map_err!(String::decode(r))?;
+                        let Ok(server_socket_path) = String::decode(r) else {
+                            self.request_failure();
+                            return Ok(());
+                        };
                         map_err!(ensure_end(r))?;
                         debug!("handler.streamlocal_forward {server_socket_path:?}");
                         let result = handler
@@ -1982,7 +2011,10 @@ impl Session {
                         Ok(())
                     }
                     "cancel-streamlocal-forward@openssh.com" => {
-                        let socket_path = map_err!(String::decode(r))?;
+                        let Ok(socket_path) = String::decode(r) else {
+                            self.request_failure();
+                            return Ok(());
+                        };
                         map_err!(ensure_end(r))?;
                         debug!("handler.cancel_streamlocal_forward {socket_path:?}");
                         let result = handler

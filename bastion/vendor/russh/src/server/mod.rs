@@ -1272,24 +1272,14 @@ async fn reply<H: Handler + Send>(
         if [msg::IGNORE, msg::UNIMPLEMENTED, msg::DEBUG].contains(message_type) {
             return Ok(());
         }
-
-        // RFC 4253 section 11.4. A key exchange holds back what is said, and must not pile it up.
-        if !msg::is_recognized(*message_type) {
-            if let Some(enc) = session.common.encrypted.as_mut()
-                && !session.kex.active()
-            {
-                let sequence_number = pkt.seqn.0.wrapping_sub(1); // was incremented after read()
-                push_packet!(enc.write, {
-                    enc.write.push(msg::UNIMPLEMENTED);
-                    map_err!(sequence_number.encode(&mut enc.write))?;
-                });
-            }
-            return Ok(());
-        }
     }
 
     if pkt.buffer.first() == Some(&msg::KEXINIT) && session.kex == SessionKexState::Idle {
         // Not currently in a rekey but received KEXINIT
+        if session.common.encrypted.is_some() && !session.is_authenticated() {
+            // Nobody has sent enough for new keys before the login: it is the work that is wanted.
+            return Err(crate::Error::Inconsistent.into());
+        }
         info!("Client has initiated re-key");
         session.begin_rekey()?;
         // Kex will consume the packet right away
@@ -1317,7 +1307,14 @@ async fn reply<H: Handler + Send>(
             (pkt.buffer.first(), &session.kex)
         {
             if msg_type >= msg::USERAUTH_REQUEST {
-                if kex.peer_kexinit_received() {
+                // Some clients still answer what they read then, and nothing is said in reply.
+                let answers = [
+                    msg::REQUEST_SUCCESS,
+                    msg::REQUEST_FAILURE,
+                    msg::CHANNEL_OPEN_CONFIRMATION,
+                    msg::CHANNEL_OPEN_FAILURE,
+                ];
+                if kex.peer_kexinit_received() && !answers.contains(&msg_type) {
                     return Err(crate::Error::Inconsistent.into());
                 }
                 // A channel's data are bounded by its window already, which no handler grants anew
@@ -1406,6 +1403,21 @@ async fn reply<H: Handler + Send>(
 
             return Ok(());
         }
+    }
+
+    // RFC 4253 section 11.4. A key exchange holds back what is said, and must not pile it up.
+    if let (Some(&message_type), Some(enc)) =
+        (pkt.buffer.first(), session.common.encrypted.as_mut())
+        && !msg::is_recognized(message_type)
+    {
+        if !session.kex.active() {
+            let sequence_number = pkt.seqn.0.wrapping_sub(1); // was incremented after read()
+            push_packet!(enc.write, {
+                enc.write.push(msg::UNIMPLEMENTED);
+                map_err!(sequence_number.encode(&mut enc.write))?;
+            });
+        }
+        return Ok(());
     }
 
     // Handle key exchange/re-exchange.

@@ -682,6 +682,8 @@ impl Session {
         // A message that `select!` took and whose packets are not written yet: there may be
         // more, which go with it.
         let mut unwritten = false;
+        // The peer took less than there was for it at the last try.
+        let mut stalled = false;
 
         #[allow(clippy::panic)] // false positive in macro
         while !self.common.disconnected {
@@ -706,7 +708,6 @@ impl Session {
             // channel window is exhausted. Network reads remain active so a
             // window adjustment can release the queued data.
             let mut drained = usize::from(std::mem::take(&mut unwritten));
-            let stalled = self.common.packet_writer.has_unwritten();
             if !stalled && !self.kex.active() && !self.common.has_any_pending_data() {
                 while drained < MAX_MESSAGES_PER_BATCH
                     && self.common.packet_writer.buffer().buffer.len() < MAX_BYTES_PER_BATCH
@@ -729,7 +730,7 @@ impl Session {
             }
             if drained > 0 {
                 self.flush()?;
-                crate::flush_what_goes(&mut self.common.packet_writer, &mut stream_write).await?;
+                stalled = !crate::flush_what_goes(&mut self.common.packet_writer, &mut stream_write).await?;
                 // A drained Disconnect sets this; don't block in `select!` after.
                 if self.common.disconnected {
                     continue;
@@ -741,12 +742,12 @@ impl Session {
 
             // What does not go now goes meanwhile: a peer that writes before it reads would never
             // read if nobody read what it writes. Only so much is said in reply.
-            let stalled = self.common.packet_writer.has_unwritten();
             let unwritten_bytes = self.common.packet_writer.buffer().buffer.len();
 
             tokio::select! {
                 r = self.common.packet_writer.flush_into(&mut stream_write), if stalled => {
                     map_err!(r)?;
+                    stalled = false;
                 }
                 r = &mut reading, if unwritten_bytes < MAX_UNWRITTEN_BYTES => {
                     let (stream_read, mut buffer, mut opening_cipher) = match r {
@@ -851,7 +852,7 @@ impl Session {
             }
             if !unwritten || self.common.disconnected {
                 self.flush()?;
-                crate::flush_what_goes(&mut self.common.packet_writer, &mut stream_write).await?;
+                stalled = !crate::flush_what_goes(&mut self.common.packet_writer, &mut stream_write).await?;
             }
 
             if self.common.received_data {
@@ -993,7 +994,7 @@ impl Session {
         )
     }
 
-    fn is_authenticated(&self) -> bool {
+    pub(super) fn is_authenticated(&self) -> bool {
         let encrypted = self.common.encrypted.as_ref();
         encrypted.is_some_and(|enc| Self::automatic_rekey_eligible(&enc.state))
     }
