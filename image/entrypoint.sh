@@ -28,9 +28,9 @@ GATEWAY_PROCESSES=1000
 # And they yield to bastion, in the time that they take.
 GATEWAY_NICENESS=10
 # Nor may they hold as many descriptors: those that claw has sent and nobody has received are counted
-# together, and whoever may hold fewer can send none. bastion keeps its sessions' programs to the same.
+# together, and whoever may hold fewer can send none. bastion keeps its sessions' programs to half, too.
 GATEWAY_DESCRIPTORS=$(ulimit -Hn)
-((GATEWAY_DESCRIPTORS < 4096)) || ((GATEWAY_DESCRIPTORS -= 1024))
+((GATEWAY_DESCRIPTORS < 4096)) || ((GATEWAY_DESCRIPTORS /= 2))
 DATA=${DATA:-/data}
 SEED=/usr/local/share/openclaw-gateway/openclaw.json
 MARK_LINES=/usr/local/share/openclaw-gateway/mark-lines.pl

@@ -129,7 +129,7 @@ fn monitor(folder: &str) {
 
 /// The hostile gate. What it finds out it says at its standard error, which the monitor logs.
 fn gate() {
-    let link = Monitor::new(spawn::inherited(1).unwrap().remove(0));
+    let link = Monitor::new(spawn::inherited().unwrap());
     let outcome = std::panic::catch_unwind(|| attack(&link));
     if outcome.is_ok() {
         eprintln!("{HELD}");

@@ -148,12 +148,9 @@ pub fn run() -> Result<(), GateError> {
     let system = |what| move |source| GateError::System { what, source };
     process::set_name(c"bastion-gate");
     speak_to_the_monitor();
-    let mut inherited = spawn::inherited(1)
-        .map_err(system(
-            "bastion starts this part by itself, with a link that is missing",
-        ))?
-        .into_iter();
-    let link = inherited.next().ok_or(GateError::NoSetup)?;
+    let link = spawn::inherited().map_err(system(
+        "bastion starts this part by itself, with a link that is missing",
+    ))?;
     process::keep_freed_memory(KEPT_MEMORY);
     process::raise_descriptor_limit().map_err(system("raise the limit of descriptors"))?;
     let link = Link::<FromGate, ToGate>::new(link);

@@ -12,7 +12,7 @@ pub type ListenerNumber = u32;
 /// The most listeners of one connection.
 pub const MAX_LISTENERS: usize = 64;
 /// The most connections that are being made for one connection. The gate permits no more
-/// forwarded channels at a time.
+/// forwarded channels of either kind at a time.
 pub const MAX_FORWARDS: usize = 256;
 /// So many connections that a session has accepted may wait for the gate to take them.
 pub const MAX_UNTAKEN: usize = 16;

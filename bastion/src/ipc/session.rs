@@ -108,6 +108,11 @@ pub enum SessionEvent {
     },
     /// Something was forwarded, or not.
     Forward(ForwardEvent),
+    /// The session cannot begin, or not go on, and ends.
+    Failed {
+        /// Why.
+        why: String,
+    },
 }
 
 /// What kind of program was asked for.

@@ -94,7 +94,7 @@ impl Gate {
         let (here, there) = socket::packet_pair().map_err(failed)?;
         let (stderr, its_stderr) = socket::pipe().map_err(failed)?;
         socket::do_not_block(stderr.as_fd()).map_err(failed)?;
-        let pid = spawn::part("gate", Some(its_stderr), &[there.as_fd()]).map_err(failed)?;
+        let pid = spawn::part("gate", Some(its_stderr), there.as_fd()).map_err(failed)?;
         let link = Link::new(here);
         let listeners: Vec<_> = self.listeners.iter().map(AsFd::as_fd).collect();
         let setup = ToGate::Setup(Box::new(setup));

@@ -33,7 +33,7 @@ use crate::policy::Rules;
 use crate::policy::lifetime::Now;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::ProgramLimits;
-use crate::sys::{clock, process};
+use crate::sys::{clock, network, process};
 use accounts::Accounts;
 use audit::{AuditLog, Event};
 use gate::Gate;
@@ -151,10 +151,7 @@ pub fn check(config: &Config) -> Result<Vec<String>, MonitorError> {
 
 fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, MonitorError> {
     let one = |&address| {
-        let failed = |source| MonitorError::Listen { address, source };
-        let listener = TcpListener::bind(address).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        Ok(listener)
+        network::listen_to_all(address).map_err(|source| MonitorError::Listen { address, source })
     };
     addresses.iter().map(one).collect()
 }

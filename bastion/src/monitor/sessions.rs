@@ -23,7 +23,7 @@ use crate::policy::wildcard;
 use crate::sys::account::{Account, terminal_group};
 use crate::sys::process::{self, Ended};
 use crate::sys::socket;
-use crate::sys::spawn::{self, ProgramLimits};
+use crate::sys::spawn::ProgramLimits;
 
 /// How long a session may take to follow its connection.
 const TO_FOLLOW: Duration = Duration::from_secs(5);
@@ -135,15 +135,17 @@ impl Sessions {
             .starter
             .start(&[there.as_fd(), session_end.as_fd()])
             .map_err(|error| failed("the session process", &error))?;
+        // A session has none to send us.
+        let _older_kernel = socket::take_no_descriptors(here.as_fd());
         let link = Link::new(here);
         link.send(&self.setup(connection, account, &grant, accounts), &[])
             .map_err(|error| {
-                spawn::discard(pid);
+                process::kill(pid, Signal::SIGKILL);
                 failed("the session process", &error)
             })?;
         let said = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(pid.as_raw().unsigned_abs()));
         self.links.add(&link, said).map_err(|error| {
-            spawn::discard(pid);
+            process::kill(pid, Signal::SIGKILL);
             failed("the session process", &error)
         })?;
         let running = Running {
@@ -343,6 +345,10 @@ impl Running {
                 end: end.into(),
             },
             SessionEvent::Forward(event) => Event::forward(connection, event),
+            SessionEvent::Failed { why } => Event::SessionFailed {
+                connection,
+                error: why,
+            },
         }
     }
 }

@@ -4,10 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::ipc::{FromStarter, Link, ToStarter};
-use crate::sys::{socket, spawn};
+use crate::sys::{process, socket, spawn};
 
 /// How long starting a session may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,7 +35,7 @@ impl Starter {
                 answer
             }
             Err(why) => {
-                spawn::discard(running.pid);
+                process::kill(running.pid, Signal::SIGKILL);
                 Err(why)
             }
         }
@@ -49,7 +50,7 @@ impl Starter {
 impl Running {
     fn start() -> std::io::Result<Self> {
         let (here, there) = socket::packet_pair()?;
-        let pid = spawn::part("session", None, &[there.as_fd()])?;
+        let pid = spawn::part("session", None, there.as_fd())?;
         let link = Link::new(here);
         Ok(Self { pid, link })
     }

@@ -69,8 +69,8 @@ pub(super) fn for_program(
     all.into_iter().collect()
 }
 
-/// Whether a client may set a variable: an ordinary name that the configuration lists, and never
-/// one that steers the dynamic linker or a shell's start.
+/// Whether a client may set a variable: an ordinary name that the configuration lists, and
+/// none that is known to steer the dynamic linker, a shell's start, or what an interpreter loads.
 fn acceptable(accept_env: &[String], name: &str) -> bool {
     let ordinary = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let steering = [
@@ -84,6 +84,18 @@ fn acceptable(accept_env: &[String], name: &str) -> bool {
         "GIT_",
         "SSH_",
         "BASH_FUNC",
+        "JAVA_",
+        "JDK_JAVA_",
+        "_JAVA_",
+        "LUA_",
+        "DOTNET_",
+        "PHP",
+        "OPENSSL_",
+        "R_",
+        "GEM_",
+        "BUNDLE_",
+        "NPM_CONFIG_",
+        "npm_config_",
     ]
     .iter()
     .any(|prefix| name.starts_with(prefix) && name != "GIT_PROTOCOL")
@@ -125,6 +137,12 @@ mod tests {
             "ENV",
             "PATH",
             "IFS",
+            "JAVA_TOOL_OPTIONS",
+            "_JAVA_OPTIONS",
+            "LUA_INIT",
+            "DOTNET_STARTUP_HOOKS",
+            "PHPRC",
+            "OPENSSL_CONF",
             "A=B",
             "",
             "A B",

@@ -66,8 +66,18 @@ pub enum SessionError {
 
 /// Serves one connection until it ends.
 fn serve(monitor: MonitorLink, gate: GateLink) -> Result<(), SessionError> {
-    let system = |what| move |source| SessionError::System { what, source };
     process::set_name(c"bastion-session");
+    let outcome = serve_until_the_end(&monitor, gate);
+    if let Err(error) = &outcome {
+        let why = bounded(error.to_string());
+        // There is nobody else to tell.
+        let _gone = send(&monitor, &SessionEvent::Failed { why }, &[], "monitor");
+    }
+    outcome
+}
+
+fn serve_until_the_end(monitor: &MonitorLink, gate: GateLink) -> Result<(), SessionError> {
+    let system = |what| move |source| SessionError::System { what, source };
     let signals = Signals::take(&[
         Signal::SIGCHLD,
         Signal::SIGTERM,
@@ -75,23 +85,8 @@ fn serve(monitor: MonitorLink, gate: GateLink) -> Result<(), SessionError> {
         Signal::SIGINT,
     ])
     .map_err(system("take signals"))?;
-    let setup = first_message(&monitor)?;
-    if setup.become_account {
-        // Here, not before execve: the kernel then lets nobody of that account trace or stop this
-        // process on its way.
-        setup
-            .account
-            .assume()
-            .map_err(|error| system("become the account")(std::io::Error::other(error)))?;
-        process::forbid_dump().map_err(system("forbid dumps"))?;
-    }
-    if setup.no_new_privileges {
-        process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
-    }
-    if !setup.permit_network {
-        sandbox::forbid_network()
-            .map_err(|error| system("forbid the network")(std::io::Error::other(error)))?;
-    }
+    let setup = first_message(monitor)?;
+    take_on(&setup)?;
     let forwarding = Forwarding::new(&setup);
     let mut session = Session {
         monitor,
@@ -112,6 +107,28 @@ fn serve(monitor: MonitorLink, gate: GateLink) -> Result<(), SessionError> {
     }
 }
 
+/// Becomes the account, and gives up what this session is not to have.
+fn take_on(setup: &SessionSetup) -> Result<(), SessionError> {
+    let system = |what| move |source| SessionError::System { what, source };
+    if setup.become_account {
+        // Here, not before execve: the kernel then lets nobody of that account trace or stop this
+        // process on its way.
+        setup
+            .account
+            .assume()
+            .map_err(|error| system("become the account")(std::io::Error::other(error)))?;
+        process::forbid_dump().map_err(system("forbid dumps"))?;
+    }
+    if setup.no_new_privileges {
+        process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
+    }
+    if !setup.permit_network {
+        sandbox::forbid_network()
+            .map_err(|error| system("forbid the network")(std::io::Error::other(error)))?;
+    }
+    Ok(())
+}
+
 fn first_message(monitor: &MonitorLink) -> Result<SessionSetup, SessionError> {
     wait_for(monitor, PollFlags::POLLIN, PATIENCE, "monitor")?;
     monitor
@@ -120,14 +137,14 @@ fn first_message(monitor: &MonitorLink) -> Result<SessionSetup, SessionError> {
         .map_err(link("monitor"))
 }
 
-struct Session {
-    monitor: MonitorLink,
+struct Session<'a> {
+    monitor: &'a MonitorLink,
     gate: GateLink,
     forwarding: Forwarding,
     programs: Programs,
 }
 
-impl Session {
+impl Session<'_> {
     /// Until the gate closes the connection or the monitor stops the session.
     fn serve(&mut self, signals: &Signals) -> Result<(), SessionError> {
         loop {
@@ -238,8 +255,9 @@ impl Session {
                 let answer = FromSession::Started { channel, started };
                 match self.hand_over(&answer, &running.descriptors)? {
                     Ok(()) => Ok(()),
-                    Err(reason) => {
+                    Err(why) => {
                         self.programs.hang_up(channel);
+                        let reason = format!("it was started, and hung up again: {why}");
                         self.answer(&FromSession::Failed { channel, reason }, &[])
                     }
                 }
@@ -341,7 +359,7 @@ impl Session {
     }
 
     fn report(&self, event: SessionEvent) -> Result<(), SessionError> {
-        send(&self.monitor, &event, &[], "monitor")
+        send(self.monitor, &event, &[], "monitor")
     }
 }
 

@@ -67,10 +67,10 @@ impl Programs {
         let kind = self.kind(&program);
         let order = Order::new(&self.setup, program)?;
         let wired = match &pty {
-            Some(request) => Wired::to_terminal(request, self.setup.terminal_group),
-            None => Wired::to_pipes(),
-        }
-        .map_err(|error| failed("connect the program", error))?;
+            Some(request) => Wired::to_terminal(request, self.setup.terminal_group)
+                .map_err(|error| failed("open a terminal (ssh -T goes without)", error)),
+            None => Wired::to_pipes().map_err(|error| failed("connect the program", error)),
+        }?;
         let environment = environment::for_program(
             &self.setup,
             &self.of_system,

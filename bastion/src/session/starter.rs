@@ -22,12 +22,9 @@ pub fn run() -> Result<(), SessionError> {
     // By execve root got all of them back; these it takes to become the account.
     process::keep_capabilities(&[Capability::CAP_SETUID, Capability::CAP_SETGID])
         .map_err(system("give up capabilities"))?;
-    let monitor = spawn::inherited(1).map_err(system(
+    let monitor = spawn::inherited().map(MonitorLink::new).map_err(system(
         "bastion starts this part by itself, with a link that is missing",
     ))?;
-    let Some(monitor) = monitor.into_iter().next().map(MonitorLink::new) else {
-        return Err(system("the link")(std::io::ErrorKind::NotFound.into()));
-    };
     loop {
         let (ToStarter::Start, descriptors) = match monitor.receive() {
             Ok(order) => order,

@@ -12,6 +12,7 @@ pub mod process;
 pub mod pty;
 pub mod read;
 pub mod readiness;
+pub mod relay;
 pub mod resolver;
 pub mod sandbox;
 pub mod scheduling;

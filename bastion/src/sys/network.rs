@@ -17,6 +17,8 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::{Mode, umask};
 
+use super::relay;
+
 /// As many connections wait to be accepted, as under sshd.
 const BACKLOG: i32 = 128;
 
@@ -78,7 +80,8 @@ pub fn find_unix(path: &Path) -> io::Result<FoundSocket> {
 /// Connects to a Unix socket. Where its queue is full this fails, as it does under sshd.
 pub fn connect_unix(found: &FoundSocket) -> io::Result<OwnedFd> {
     let socket = new_socket(AddressFamily::Unix)?;
-    super::socket::take_no_descriptors(socket.as_fd());
+    // Before the peer can send any. `relay` sees to it where the kernel does not.
+    let _older_kernel = super::socket::take_no_descriptors(socket.as_fd());
     // By way of the descriptor: the path may have become another's since it was judged.
     connect(socket.as_raw_fd(), &UnixAddr::new(&in_proc(&found.file))?)?;
     Ok(socket)
@@ -98,6 +101,23 @@ fn in_proc(file: &File) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
+/// Listens at a TCP address, where as many wait to be accepted as the system permits.
+pub fn listen_to_all(address: SocketAddr) -> io::Result<TcpListener> {
+    listen_tcp(address, Backlog::MAXCONN)
+}
+
+fn listen_tcp(address: SocketAddr, backlog: Backlog) -> io::Result<TcpListener> {
+    let socket = new_socket(family(address))?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    if address.is_ipv6() {
+        // IPv4 has a socket of its own.
+        setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
+    }
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    listen(&socket, backlog)?;
+    Ok(socket.into())
+}
+
 /// A socket that listens.
 pub enum Listener {
     /// TCP.
@@ -109,25 +129,20 @@ pub enum Listener {
 impl Listener {
     /// Listens at a TCP address; port 0 is any that is free.
     pub fn tcp(address: SocketAddr) -> io::Result<Self> {
-        let socket = new_socket(family(address))?;
-        setsockopt(&socket, sockopt::ReuseAddr, &true)?;
-        if address.is_ipv6() {
-            // IPv4 has a socket of its own.
-            setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
-        }
-        bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
-        listen(&socket, Backlog::new(BACKLOG)?)?;
-        Ok(Self::Tcp(socket.into()))
+        Ok(Self::Tcp(listen_tcp(address, Backlog::new(BACKLOG)?)?))
     }
 
     /// Listens at a path, with a umask. To be called in a process of one thread.
     pub fn unix(path: &Path, mask: u16) -> io::Result<Self> {
+        let socket = new_socket(AddressFamily::Unix)?;
+        // Now: who connects may send some before the connection is accepted.
+        let _older_kernel = super::socket::take_no_descriptors(socket.as_fd());
         let before = umask(Mode::from_bits_truncate(mask.into()));
-        let listener = UnixListener::bind(path);
+        let bound = bind(socket.as_raw_fd(), &UnixAddr::new(path)?);
         umask(before);
-        let listener = listener?;
-        listener.set_nonblocking(true)?;
-        Ok(Self::Unix(listener))
+        bound?;
+        listen(&socket, Backlog::new(BACKLOG)?)?;
+        Ok(Self::Unix(socket.into()))
     }
 
     /// Its port; 0 for a Unix socket.
@@ -138,7 +153,8 @@ impl Listener {
         }
     }
 
-    /// The next connection, and for TCP who made it. `WouldBlock` when there is none.
+    /// The next connection, and for TCP who made it. `WouldBlock` when there is none. To be called in
+    /// a process of one thread.
     pub fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {
@@ -147,8 +163,7 @@ impl Listener {
                 Ok((stream.into(), Some(peer)))
             }
             Self::Unix(listener) => {
-                let socket = OwnedFd::from(listener.accept()?.0);
-                super::socket::take_no_descriptors(socket.as_fd());
+                let socket = relay::without_descriptors(listener.accept()?.0.into())?;
                 Ok((socket, None))
             }
         }
@@ -203,4 +218,19 @@ fn family(address: SocketAddr) -> AddressFamily {
 fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     Ok(socket(family, SockType::Stream, flags, None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv4_and_ipv6_may_be_listened_at_with_one_port() {
+        let ipv4 = listen_to_all(SocketAddr::from(([0, 0, 0, 0], 0))).unwrap();
+        let port = ipv4.local_addr().unwrap().port();
+        match listen_to_all(format!("[::]:{port}").parse().unwrap()) {
+            Ok(ipv6) => assert_eq!(ipv6.local_addr().unwrap().port(), port),
+            Err(error) => assert_eq!(error.raw_os_error(), Some(Errno::EAFNOSUPPORT as i32)),
+        }
+    }
 }

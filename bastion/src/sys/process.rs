@@ -168,15 +168,16 @@ pub fn raise_process_limit() -> io::Result<Option<u64>> {
     Ok((soft < hard).then_some(soft))
 }
 
-/// Lowers the number of descriptors that this process may hold, as it may raise it again: almost.
+/// Lowers the number of descriptors that this process may hold, as it may raise it again: to half.
 /// The descriptors that an account has sent and nobody has received are counted together, and whoever
 /// may hold fewer than that cannot send any (unix(7), ETOOMANYREFS). What is left to the session
-/// processes, whatever their programs do, keeps those from shutting everybody out.
+/// processes keeps their programs from shutting everybody out. Half, because the kernel looks first
+/// and counts later: each thread that waits in between may send 253 more than it may.
 pub fn lower_descriptor_limit(soft: u64) -> io::Result<()> {
-    const LEFT_TO_SESSIONS: u64 = 1024;
+    const ENOUGH_FOR_HALF: u64 = 4096;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let most = match hard >= 4 * LEFT_TO_SESSIONS {
-        true => hard - LEFT_TO_SESSIONS,
+    let most = match hard >= ENOUGH_FOR_HALF {
+        true => hard / 2,
         false => hard,
     };
     Ok(setrlimit(Resource::RLIMIT_NOFILE, soft.min(most), most)?)

@@ -35,8 +35,8 @@ pub struct Pty {
 
 /// Opens a pseudo-terminal that belongs to this process's account.
 ///
-/// `terminal_group` gets it where this process may give it, with mode 0620, so that `write(1)`
-/// and `wall(1)` reach the user as they do under sshd; else the mode is 0600.
+/// `terminal_group` gets it where this process may give it, with mode 0620, as under sshd; else the
+/// mode is 0600.
 pub fn open(terminal_group: Option<u32>) -> io::Result<Pty> {
     let leader = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
     grantpt(&leader)?;

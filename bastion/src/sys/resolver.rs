@@ -7,11 +7,10 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use super::{process, socket};
+use super::{socket, spawn};
 
 /// The most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 16;
@@ -19,8 +18,6 @@ const MAX_ADDRESSES: usize = 16;
 const MAX_ANSWER: usize = 4096;
 /// The longest complaint of the name service that is passed on, in characters.
 const MAX_COMPLAINT: usize = 64;
-/// Where the child finds the pipe.
-const PIPE: i32 = 3;
 
 /// The addresses of a name, without a port, or what the name service says of it.
 pub type Answer = Result<Vec<SocketAddr>, String>;
@@ -33,18 +30,10 @@ impl Lookup {
     pub fn begin(name: &str, limit: Duration) -> io::Result<Self> {
         let (reader, writer) = socket::pipe()?;
         socket::do_not_block(reader.as_fd())?;
-        // SAFETY: this process has one thread, so that the child may do whatever its parent may.
-        match unsafe { libc::fork() } {
-            -1 => Err(io::Error::last_os_error()),
-            0 => {
-                // Whatever happens, the child must not return into its parent's work.
-                let done = catch_unwind(AssertUnwindSafe(|| look_up(name, limit, &writer)));
-                let status = i32::from(!matches!(done, Ok(Ok(()))));
-                // SAFETY: it ends the process, and runs nothing of the parent's before.
-                unsafe { libc::_exit(status) }
-            }
-            _ => Ok(Self(reader.into())),
-        }
+        spawn::helper([writer], |[writer]| {
+            look_up(name, limit, File::from(writer))
+        })?;
+        Ok(Self(reader.into()))
     }
 
     /// The answer, once the descriptor can be read.
@@ -69,9 +58,7 @@ impl AsFd for Lookup {
 }
 
 /// The child's part.
-fn look_up(name: &str, limit: Duration, writer: &OwnedFd) -> io::Result<()> {
-    process::die_with_parent()?;
-    let mut pipe = keep_only(writer)?;
+fn look_up(name: &str, limit: Duration, mut pipe: File) -> io::Result<()> {
     // SAFETY: it takes an integer. The signal's default action ends the child.
     unsafe { libc::alarm(u32::try_from(limit.as_secs()).unwrap_or(u32::MAX).max(1)) };
     let answer: Answer = match (name, 0).to_socket_addrs() {
@@ -87,19 +74,4 @@ fn look_up(name: &str, limit: Duration, writer: &OwnedFd) -> io::Result<()> {
         Err(error) => Err(error.to_string().chars().take(MAX_COMPLAINT).collect()),
     };
     pipe.write_all(&postcard::to_stdvec(&answer).map_err(io::Error::other)?)
-}
-
-/// Closes all descriptors but the standard ones and the pipe: held by a child that waits for the
-/// name service, a socket would look open when it is not.
-fn keep_only(pipe: &OwnedFd) -> io::Result<File> {
-    // SAFETY: numbers only. Nothing of the parent's that owns the closed ones is touched again.
-    let kept = unsafe {
-        libc::dup2(pipe.as_raw_fd(), PIPE) == PIPE
-            && libc::syscall(libc::SYS_close_range, PIPE + 1, u32::MAX, 0) == 0
-    };
-    match kept {
-        // SAFETY: it was just made, and its number belonged to nobody who is still there.
-        true => Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(PIPE) }),
-        false => Err(io::Error::last_os_error()),
-    }
 }

@@ -15,6 +15,12 @@ impl Signals {
         let mut set = SigSet::empty();
         signals.iter().for_each(|signal| set.add(*signal));
         set.thread_block()?;
+        for &signal in signals {
+            // Whoever started us may have ignored it, and execve passes that on: with SIGCHLD the
+            // kernel would reap our children itself, and their numbers would be others'.
+            // SAFETY: a default action runs no code of ours.
+            unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }?;
+        }
         Ok(Self(SignalFd::with_flags(
             &set,
             SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,

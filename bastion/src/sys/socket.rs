@@ -118,14 +118,15 @@ fn receive_with_descriptors(
     Ok((missing, descriptors))
 }
 
-/// Has this Unix socket take no descriptors from its peer: closing one that nobody wanted may
-/// block. Linux 6.16; without, nothing changes.
-pub fn take_no_descriptors(socket: BorrowedFd<'_>) {
+/// Has this Unix socket, and those that are accepted from it later on, take no descriptors from its
+/// peer: closing one that nobody wanted may block. Before Linux 6.16 nothing changes, and it is
+/// `false`.
+pub fn take_no_descriptors(socket: BorrowedFd<'_>) -> bool {
     const SO_PASSRIGHTS: libc::c_int = 83;
     let no: libc::c_int = 0;
     let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or_default();
     // SAFETY: the option's value is an integer that lives through the call.
-    let _older_kernel = unsafe {
+    let set = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
@@ -134,6 +135,7 @@ pub fn take_no_descriptors(socket: BorrowedFd<'_>) {
             length,
         )
     };
+    set == 0
 }
 
 /// A pipe, close-on-exec and blocking at both ends: (read end, write end).

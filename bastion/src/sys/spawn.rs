@@ -4,8 +4,9 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -18,27 +19,19 @@ use super::{process, pty, signals};
 /// This same binary, whatever has become of the file that it was started from.
 pub const OURSELVES: &str = "/proc/self/exe";
 
-/// The descriptors that a part finds at its start, after the three standard ones.
+/// The first descriptor after the three standard ones.
 const FIRST_INHERITED: RawFd = 3;
 
 /// Starts this same binary as another part.
 ///
 /// It runs as us (and becomes another in good time by itself), with `name` as its only argument, no
 /// environment but the time zone, nothing at its standard input and output, `stderr` at its
-/// standard error (nothing without), and `descriptors` from number 3 on. Our own standard output,
-/// the audit log, is for nobody else to write on.
-pub fn part(
-    name: &str,
-    stderr: Option<OwnedFd>,
-    descriptors: &[BorrowedFd<'_>],
-) -> io::Result<Pid> {
-    // Duplicates above the range that they are to be moved to, so that no move overwrites another.
-    let above = FIRST_INHERITED + RawFd::try_from(descriptors.len()).unwrap_or(RawFd::MAX);
-    let inherited = descriptors
-        .iter()
-        .map(|fd| duplicate_above(*fd, above))
-        .collect::<io::Result<Vec<OwnedFd>>>()?;
-    let raw: Vec<RawFd> = inherited.iter().map(AsRawFd::as_raw_fd).collect();
+/// standard error (nothing without), and `link` as its next descriptor. Our own standard output, the
+/// audit log, is for nobody else to write on.
+pub fn part(name: &str, stderr: Option<OwnedFd>, link: BorrowedFd<'_>) -> io::Result<Pid> {
+    // A duplicate: moved onto itself it would stay close-on-exec.
+    let inherited = duplicate_above(link, FIRST_INHERITED + 1)?;
+    let raw = inherited.as_raw_fd();
     let mut command = Command::new(OURSELVES);
     command.arg0("bastion").arg(name).env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -48,13 +41,11 @@ pub fn part(
     }
     let prepare = move || {
         signals::restore_defaults()?;
-        for (target, fd) in (FIRST_INHERITED..).zip(&raw) {
-            // SAFETY: dup2 on numbers only; the target is free or meant to be replaced.
-            if unsafe { libc::dup2(*fd, target) } < 0 {
-                return Err(io::Error::last_os_error());
-            }
+        // SAFETY: dup2 on numbers only; the target is free or meant to be replaced.
+        match unsafe { libc::dup2(raw, FIRST_INHERITED) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
         }
-        Ok(())
     };
     // SAFETY: this process has one thread, so that no lock can be held at the fork.
     unsafe { command.pre_exec(prepare) };
@@ -83,27 +74,71 @@ pub fn sibling() -> io::Result<Sibling> {
     }
 }
 
-/// Takes over the `count` descriptors that [`part`] handed to this process. To be called once,
-/// first of all.
-pub fn inherited(count: usize) -> io::Result<Vec<OwnedFd>> {
-    (FIRST_INHERITED..)
-        .take(count)
-        .map(|fd| {
-            nix::fcntl::fcntl(
-                // SAFETY: borrowed for this one call, which fails if it is not open.
-                unsafe { BorrowedFd::borrow_raw(fd) },
-                nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC),
-            )?;
-            // SAFETY: it is open, `part` made it for us, and nothing else knows of it.
-            Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) })
-        })
-        .collect()
+/// Takes over the link that [`part`] handed to this process. To be called once, first of all.
+pub fn inherited() -> io::Result<OwnedFd> {
+    nix::fcntl::fcntl(
+        // SAFETY: borrowed for this one call, which fails if it is not open.
+        unsafe { BorrowedFd::borrow_raw(FIRST_INHERITED) },
+        nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC),
+    )?;
+    // SAFETY: it is open, `part` made it for us, and nothing else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(FIRST_INHERITED) })
+}
+
+/// Has a child do one thing with these descriptors, which go with it; it has nothing else of ours
+/// but the standard ones, and ends when this process does. To be called in a process of one thread;
+/// the child is to be reaped like any other.
+pub fn helper<const N: usize>(
+    descriptors: [OwnedFd; N],
+    work: impl FnOnce([OwnedFd; N]) -> io::Result<()>,
+) -> io::Result<()> {
+    // SAFETY: this process has one thread, so that the child may do whatever its parent may.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            // Whatever happens, the child must not return into its parent's work.
+            let done = catch_unwind(AssertUnwindSafe(|| {
+                process::die_with_parent()?;
+                work(keep_only(descriptors)?)
+            }));
+            let status = i32::from(!matches!(done, Ok(Ok(()))));
+            // SAFETY: it ends the process, and runs nothing of the parent's before.
+            unsafe { libc::_exit(status) }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Closes all other descriptors but the standard ones: held by a child that waits for something, a
+/// socket would look open when it is not.
+fn keep_only<const N: usize>(descriptors: [OwnedFd; N]) -> io::Result<[OwnedFd; N]> {
+    let after = FIRST_INHERITED + RawFd::try_from(N).unwrap_or(RawFd::MAX);
+    // Above the range that they are to be moved to, so that no move overwrites another.
+    let mut raw = [0; N];
+    for (raw, fd) in raw.iter_mut().zip(&descriptors) {
+        *raw = duplicate_above(fd.as_fd(), after)?.into_raw_fd();
+    }
+    // Their numbers are others' in a moment.
+    std::mem::forget(descriptors);
+    for (fd, target) in raw.iter_mut().zip(FIRST_INHERITED..) {
+        // SAFETY: numbers only. Nothing of the parent's that owns the replaced ones is touched again.
+        if unsafe { libc::dup2(*fd, target) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        *fd = target;
+    }
+    // SAFETY: as above.
+    match unsafe { libc::syscall(libc::SYS_close_range, after, u32::MAX, 0) } {
+        // SAFETY: they were just made, and their numbers belong to nobody who is still there.
+        0 => Ok(raw.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn duplicate_above(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<OwnedFd> {
     let copy = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
     // SAFETY: the kernel has just made it, and nothing else owns it.
-    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(copy) })
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 /// A program to be started for the account, in a session (setsid(2)) and process group of its own.
@@ -190,9 +225,4 @@ impl Program {
 /// Children are reaped by `process::reap`, all of them in one place, not by `Child`.
 fn pid_of(child: &std::process::Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
-}
-
-/// Ends a child that turned out not to be wanted.
-pub fn discard(child: Pid) {
-    process::kill(child, nix::sys::signal::Signal::SIGKILL);
 }

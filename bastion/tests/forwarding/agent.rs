@@ -1,13 +1,14 @@
 //! The user's agent, forwarded: `-A`.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::{Master, Server, output, text, wait_for};
+use crate::support::{Master, Server, children, command_line, output, signal, text, wait_for};
 
 /// An agent that holds one key.
 struct Agent {
@@ -151,4 +152,45 @@ fn the_socket_goes_with_the_connection() {
     wait_for("the folder to be removed", || {
         (!socket.parent().unwrap().exists()).then_some(())
     });
+}
+
+/// Whoever has to close them may have to wait for that, and the gate's threads serve many. Those that
+/// are sent before the connection is accepted count, too.
+#[test]
+fn the_agents_socket_takes_no_descriptors() {
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    use std::io::IoSlice;
+    use std::os::fd::{AsFd, AsRawFd};
+    use std::os::unix::net::UnixStream;
+
+    let (probe, _other) = UnixStream::pair().unwrap();
+    if !bastion::sys::socket::take_no_descriptors(probe.as_fd()) {
+        return eprintln!("skipped: before Linux 6.16 another process closes them");
+    }
+    let server = Server::start();
+    let user = server.user();
+    let agent = Agent::start(&user.key());
+    let mut ssh = server.ssh(&user, &["-A"]);
+    let mut ssh = ssh
+        .arg("echo $SSH_AUTH_SOCK; cat")
+        .env("SSH_AUTH_SOCK", agent.socket())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut path = String::new();
+    let mut said = BufReader::new(ssh.stdout.take().unwrap());
+    said.read_line(&mut path).unwrap();
+    // Nobody accepts.
+    let session = children(server.pid()).into_iter();
+    let session = session.filter(|&pid| command_line(pid).contains("session"));
+    session.for_each(|pid| signal(pid, "STOP"));
+    let ours = UnixStream::connect(path.trim()).unwrap();
+    let rights = [ours.as_raw_fd()];
+    let control = [ControlMessage::ScmRights(&rights)];
+    let bytes = [IoSlice::new(b"x")];
+    let sent = sendmsg::<()>(ours.as_raw_fd(), &bytes, &control, MsgFlags::empty(), None);
+    assert_eq!(sent, Err(nix::errno::Errno::EPERM));
+    ssh.kill().unwrap();
+    ssh.wait().unwrap();
 }

@@ -137,6 +137,19 @@ fn a_killed_gate_is_back_and_sessions_have_ended() {
     assert_eq!(text(&server.run("echo again").stdout), "again\n");
 }
 
+/// A supervisor may ignore them, and what it starts then ignores them, too.
+#[test]
+fn signals_that_were_ignored_at_the_start_are_taken_all_the_same() {
+    let script = "trap '' CHLD TERM HUP; exec \"$0\" \"$@\"";
+    let mut server = Server::start_under(&["sh", "-c", script], "");
+    signal(server.gate(), "KILL");
+    server.event("gate_ended", |_| true);
+    server.event("listening", |_| true);
+    assert_eq!(text(&server.run("echo in").stdout), "in\n");
+    signal(server.pid(), "TERM");
+    server.event("stopped", |_| true);
+}
+
 #[test]
 fn a_part_that_a_nameless_signal_has_killed_is_missed() {
     let mut server = Server::start();

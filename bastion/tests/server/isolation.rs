@@ -6,7 +6,8 @@ use std::process::Command;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::support::{
-    Server, account, as_root, children, command_line, output, signal, status_field, text, wait_for,
+    Server, account, as_root, children, command_line, is_alive, output, signal, status_field, text,
+    wait_for,
 };
 
 /// An account that is neither root nor the gate's; the test command makes it.
@@ -51,6 +52,17 @@ fn the_gate_is_fenced_in() {
     for limit in ["core file size", "file size", "locked memory", "processes"] {
         assert_eq!(limits(gate, limit), ["0", "0"], "{limit}");
     }
+}
+
+/// One that was taken over would keep the port and the host keys.
+#[test]
+fn the_gate_cannot_outlive_the_monitor() {
+    let server = Server::start();
+    let gate = server.gate();
+    // It does nothing by itself any more.
+    signal(gate, "STOP");
+    signal(server.pid(), "KILL");
+    wait_for("the gate's end", || (!is_alive(gate)).then_some(()));
 }
 
 /// The soft and the hard one, by the name that /proc/PID/limits has for it.

@@ -100,11 +100,16 @@ impl Server {
 
     /// With these lines in its bastion.toml, and no more than so many descriptors for each part.
     pub(crate) fn start_with_descriptors(descriptors: u32, config: &str) -> Self {
+        let limit = format!("--nofile={descriptors}:{descriptors}");
+        Self::start_under(&["prlimit", &limit], config)
+    }
+
+    /// By another program, which becomes it.
+    pub(crate) fn start_under(words: &[&str], config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ca = new_ca(&folder);
-        let limit = format!("--nofile={descriptors}:{descriptors}");
-        let under = ["prlimit".to_owned(), limit];
-        Self::start_for(&account(), folder, ca, config, &[], &under)
+        let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+        Self::start_for(&account(), folder, ca, config, &[], &words)
     }
 
     /// In a folder where `ca.pub` is, and host keys may be.

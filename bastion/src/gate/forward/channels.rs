@@ -31,7 +31,10 @@ const LINGER: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(in crate::gate) struct ForwardedChannels {
     state: Arc<Mutex<State>>,
+    /// For those that the client opens, and for those that come from listeners and the agent's socket:
+    /// neither takes the other's.
     room: Arc<Semaphore>,
+    room_for_accepted: Arc<Semaphore>,
     activity: Arc<Activity>,
 }
 
@@ -76,6 +79,7 @@ impl ForwardedChannels {
         Self {
             state: Arc::default(),
             room: Arc::new(Semaphore::new(MAX_FORWARDS)),
+            room_for_accepted: Arc::new(Semaphore::new(MAX_FORWARDS)),
             activity: activity.clone(),
         }
     }
@@ -125,7 +129,8 @@ impl ForwardedChannels {
         self.spawn(async move {
             // While there is no room for more, nothing is taken, and the session accepts nothing.
             while let Some(one) = accepted.recv().await {
-                let Ok(room) = forwarded.room.clone().acquire_owned().await else {
+                let room = forwarded.room_for_accepted.clone();
+                let Ok(room) = room.acquire_owned().await else {
                     return;
                 };
                 let (terms, this) = (terms.clone(), forwarded.clone());
@@ -141,8 +146,9 @@ impl ForwardedChannels {
         room: OwnedSemaphorePermit,
     ) {
         let listener = self.lock().listeners.get(accepted.listener).cloned();
-        let opened = match (listener, Descriptor::to_exchange(accepted.socket)) {
-            (Some(listener), Ok(socket)) => {
+        let socket = accepted.socket.map(Descriptor::to_exchange);
+        let opened = match (listener, socket) {
+            (Some(listener), Some(Ok(socket))) => {
                 let who = (accepted.port, accepted.originator);
                 let kind = kind_of_forwarded(&listener);
                 let opened = open_channel(&terms.run.handle, listener, who).await;

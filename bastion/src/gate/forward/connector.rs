@@ -23,7 +23,8 @@ const LISTEN_PATIENCE: Duration = Duration::from_secs(10);
 pub(in crate::gate) struct Accepted {
     pub(in crate::gate) listener: ListenerNumber,
     pub(in crate::gate) port: u16,
-    pub(in crate::gate) socket: OwnedFd,
+    /// None where this process could take no more.
+    pub(in crate::gate) socket: Option<OwnedFd>,
     pub(in crate::gate) originator: Option<SocketAddr>,
 }
 
@@ -140,15 +141,13 @@ impl Connector {
                 port,
                 originator,
             } => {
-                if let Some(socket) = descriptors.next() {
-                    // A session that sends more than it may loses what is too much.
-                    let _full = self.accepted.try_send(Accepted {
-                        listener,
-                        port,
-                        socket,
-                        originator,
-                    });
-                }
+                // A session that sends more than it may loses what is too much.
+                let _full = self.accepted.try_send(Accepted {
+                    listener,
+                    port,
+                    socket: descriptors.next(),
+                    originator,
+                });
             }
         }
     }

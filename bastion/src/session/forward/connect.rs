@@ -11,8 +11,8 @@ use super::words;
 use crate::ipc::{ChannelNumber, Destination, ForwardFailure};
 use crate::policy::forwarding::ForwardingRules;
 use crate::policy::printable;
-use crate::sys::network;
 use crate::sys::resolver::Lookup;
+use crate::sys::{network, relay};
 
 /// From the order to the answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -283,6 +283,7 @@ fn connect_unix(path: &Path, rules: &ForwardingRules) -> Result {
     if let Some(bound) = network::peer_path(socket.as_fd()) {
         rules.is_not_denied(&bound)?;
     }
+    let socket = relay::without_descriptors(socket).map_err(failed)?;
     Ok((socket, None))
 }
 

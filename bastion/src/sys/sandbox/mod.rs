@@ -73,6 +73,9 @@ pub fn enter(account: Option<&Account>, root: &std::path::Path) -> Result<Fence,
     if let Some(account) = account {
         account.assume()?;
     }
+    // After that, which undoes it. One that was taken over must not keep the port, and the host keys,
+    // when the monitor has gone.
+    process::die_with_parent().map_err(system("die with the monitor"))?;
     process::forbid_dump().map_err(system("forbid dumps"))?;
     process::limit(Resource::RLIMIT_CORE, 0).map_err(system("forbid dumps"))?;
     process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
