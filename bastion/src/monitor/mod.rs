@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
 use thiserror::Error;
 
 use crate::config::{self, Config};
@@ -98,6 +99,9 @@ pub enum MonitorError {
 pub fn run(source: config::Source) -> Result<(), MonitorError> {
     let (configuration, config) = ConfigurationFile::open(source)?;
     let system = |what| move |source| MonitorError::System { what, source };
+    // As sshd: whatever we were started with, what users make is not for others to write to.
+    let given = umask(Mode::from_bits_truncate(0o077));
+    umask(given | Mode::from_bits_truncate(0o022));
     process::close_what_was_left_open().map_err(system("close descriptors"))?;
     let dump = process::forbid_dump().map_err(system("forbid dumps"))?;
     // What a container's limits leave to programs is less than what they leave to us.

@@ -19,6 +19,11 @@ impl Order {
     pub(super) fn new(setup: &SessionSetup, program: Program) -> Result<Self, String> {
         let asked = Asked::new(setup, program)?;
         if let Some(forced) = &setup.force_command {
+            let is_sftp = sftp::internal_sftp(forced).is_some();
+            if is_sftp && !matches!(asked, Asked::Subsystem(_)) {
+                // Who expects something else would wait for it, and the server for him.
+                return Err("this login permits SFTP only".into());
+            }
             let order = Self::configured(setup, forced)?;
             return Ok(Self {
                 original_command: asked.original_command(),

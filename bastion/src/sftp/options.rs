@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use nix::unistd::User;
 
 use super::permitted::NAMES;
 
@@ -27,9 +28,10 @@ pub struct Options {
     /// The umask of files and folders that are made, in octal
     #[arg(short = 'u', value_name = "UMASK", value_parser = umask)]
     pub(super) umask: Option<u32>,
-    /// The folder to start in, in place of the home folder
-    #[arg(short = 'd', value_name = "DIR")]
-    pub(super) start_directory: Option<PathBuf>,
+    /// The folder to start in, in place of the home folder: `~`, `%d` (the home folder), `%u` (the
+    /// account), `%U` (its number) and `%%` stand for what they do in sftp-server
+    #[arg(short = 'd', value_name = "DIR", value_parser = StartFolder::parse)]
+    pub(super) start_folder: Option<StartFolder>,
     /// sftp-server's options for its own log, which this server does not have: taken, without
     /// effect, because they are in most configurations
     #[arg(short = 'f', value_name = "FACILITY")]
@@ -40,8 +42,47 @@ pub struct Options {
     log_to_stderr: bool,
 }
 
-/// The words after `internal-sftp`, if a command is that: sshd splits it at blanks, and no shell
-/// sees it.
+/// A folder that is named for all accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StartFolder(String);
+
+impl StartFolder {
+    fn parse(text: &str) -> Result<Self, String> {
+        let folder = Self(text.to_owned());
+        folder.expand("", "", 0).map(|_| folder)
+    }
+
+    /// What it is for an account.
+    pub(super) fn of(&self, account: &User) -> PathBuf {
+        let home = account.dir.to_string_lossy();
+        let expanded = self.expand(&home, &account.name, account.uid.as_raw());
+        // It was looked at when it was parsed.
+        expanded.unwrap_or_else(|_| home.into_owned()).into()
+    }
+
+    fn expand(&self, home: &str, name: &str, number: u32) -> Result<String, String> {
+        let mut expanded = String::new();
+        let mut rest = self.0.chars();
+        if self.0 == "~" || self.0.starts_with("~/") {
+            rest.next();
+            expanded.push_str(home);
+        }
+        while let Some(character) = rest.next() {
+            match (character, (character == '%').then(|| rest.next())) {
+                (other, None) => expanded.push(other),
+                (_, Some(Some('%'))) => expanded.push('%'),
+                (_, Some(Some('d'))) => expanded.push_str(home),
+                (_, Some(Some('u'))) => expanded.push_str(name),
+                (_, Some(Some('U'))) => expanded.push_str(&number.to_string()),
+                _ => return Err("only %d, %u, %U and %% stand for something".into()),
+            }
+        }
+        Ok(expanded)
+    }
+}
+
+/// The words after `internal-sftp`, if a command is that: it is split at blanks, and no shell sees
+/// it. There are no quotes.
 pub fn internal_sftp(command: &str) -> Option<Vec<&str>> {
     let mut words = command.split_ascii_whitespace();
     (words.next() == Some("internal-sftp")).then(|| words.collect())
@@ -76,8 +117,24 @@ mod tests {
         let options = parse(&["-l", "INFO", "-f", "AUTH", "-e", "-R", "-u", "027"]);
         assert!(options.read_only);
         assert_eq!(options.umask, Some(0o027));
-        assert_eq!(parse(&["-d", "/srv"]).start_directory, Some("/srv".into()));
         assert_eq!(parse(&[]), Options::default());
+    }
+
+    #[test]
+    fn the_folder_to_start_in_is_each_accounts() {
+        for (text, expanded) in [
+            ("/srv", "/srv"),
+            ("~", "/home/a"),
+            ("~/up", "/home/a/up"),
+            ("%d/up/%u/%U/100%%", "/home/a/up/a/7/100%"),
+            ("~b", "~b"),
+            ("a/~", "a/~"),
+        ] {
+            let folder = StartFolder::parse(text).unwrap();
+            assert_eq!(folder.expand("/home/a", "a", 7).unwrap(), expanded);
+        }
+        assert!(StartFolder::parse("%h").is_err());
+        assert!(StartFolder::parse("100%").is_err());
     }
 
     #[test]

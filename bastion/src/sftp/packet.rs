@@ -16,6 +16,8 @@ use super::extensions::Extended;
 pub const MAX_PACKET: usize = 256 * 1024;
 /// The most bytes that one READ returns or one WRITE brings, as sftp-server says in its limits.
 pub const MAX_DATA: usize = MAX_PACKET - 1024;
+/// SSH_FXP_EXTENDED.
+const EXTENDED: u8 = 200;
 /// The most extended attributes in one ATTRS, as in sftp-server.
 const MAX_EXTENDED_ATTRIBUTES: u32 = 0x0010_0000;
 
@@ -159,6 +161,12 @@ pub fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     }
 }
 
+/// Whether a request may keep whoever has asked for others waiting: of the extensions fsync and
+/// copy-data can.
+pub(super) fn may_take_long(packet: &[u8]) -> bool {
+    packet.first() == Some(&EXTENDED)
+}
+
 /// A packet from its bytes, without the length field. Bytes after the last field are ignored, as
 /// sftp-server does.
 pub fn decode(packet: &[u8]) -> Result<Packet<'_>, Malformed> {
@@ -243,7 +251,7 @@ fn decode_request<'a>(kind: u8, fields: &mut Fields<'a>) -> Result<Request<'a>, 
             target: fields.path()?,
             link: fields.path()?,
         },
-        200 => Request::Extended(Extended::decode(fields)?),
+        EXTENDED => Request::Extended(Extended::decode(fields)?),
         kind => Request::Unknown { kind },
     })
 }

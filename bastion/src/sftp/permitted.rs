@@ -72,7 +72,7 @@ impl Permitted {
     /// Whether an extension is announced: one that is refused anyhow is not.
     pub(super) fn announces(&self, extension: &str) -> bool {
         let name = extension.split('@').next().unwrap_or_default();
-        self.permits(name)
+        self.permits(name) && !(self.read_only && CHANGING_EXTENSIONS.contains(&name))
     }
 
     fn permits(&self, name: &str) -> bool {
@@ -119,6 +119,10 @@ fn name(request: &Request<'_>) -> Option<&'static str> {
     })
 }
 
+/// The extensions that change something.
+const CHANGING_EXTENSIONS: [&str; 5] =
+    ["posix-rename", "hardlink", "fsync", "lsetstat", "copy-data"];
+
 /// Whether a request changes anything, which `-R` forbids: those that sftp-server lists.
 fn changes(request: &Request<'_>) -> bool {
     match request {
@@ -133,14 +137,9 @@ fn changes(request: &Request<'_>) -> bool {
         | Request::Rmdir { .. }
         | Request::Rename { .. }
         | Request::Symlink { .. } => true,
-        Request::Extended(request) => matches!(
-            request,
-            Extended::PosixRename { .. }
-                | Extended::Hardlink { .. }
-                | Extended::Fsync { .. }
-                | Extended::Lsetstat { .. }
-                | Extended::CopyData(_)
-        ),
+        Request::Extended(_) => {
+            name(request).is_some_and(|name| CHANGING_EXTENSIONS.contains(&name))
+        }
         _ => false,
     }
 }
@@ -174,5 +173,14 @@ mod tests {
         assert!(!permitted.announces("statvfs@openssh.com"));
         assert!(!permitted.announces("copy-data"));
         assert!(permitted.announces("fstatvfs@openssh.com"));
+        assert!(permitted.announces("fsync@openssh.com"));
+    }
+
+    #[test]
+    fn who_may_change_nothing_is_offered_no_way_to() {
+        let read_only = permitted(&["-R"]);
+        assert!(!read_only.announces("fsync@openssh.com"));
+        assert!(!read_only.announces("posix-rename@openssh.com"));
+        assert!(read_only.announces("statvfs@openssh.com"));
     }
 }

@@ -2,17 +2,20 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Uid, User};
 use thiserror::Error;
 
 use super::Options;
 use super::extensions::EXTENSIONS;
 use super::handles::Handles;
 use super::listing::AccountNames;
+use super::options::StartFolder;
 use super::packet::{self, MAX_PACKET, Malformed, Packet};
 use super::permitted::Permitted;
 use super::reply::Replies;
@@ -25,6 +28,9 @@ const INPUT: usize = 2 * (4 + MAX_PACKET);
 /// What the pipes are asked to hold, so that a packet goes through in few turns. The system's
 /// default is 64 KiB.
 const PIPE: i32 = 256 * 1024;
+
+/// Replies that are ready within this time go together.
+const TOGETHER: Duration = Duration::from_millis(2);
 
 /// Why the server ends before its client does.
 #[derive(Debug, Error)]
@@ -64,8 +70,8 @@ pub fn run(options: &Options) -> Result<(), SftpError> {
     if let Some(mask) = options.umask {
         umask(Mode::from_bits_truncate(mask));
     }
-    if let Some(folder) = &options.start_directory {
-        std::env::set_current_dir(folder).map_err(system("enter the folder to start in"))?;
+    if let Some(folder) = &options.start_folder {
+        start_in(folder);
     }
     let (input, output) = (io::stdin(), io::stdout());
     for pipe in [input.as_fd(), output.as_fd()] {
@@ -73,6 +79,18 @@ pub fn run(options: &Options) -> Result<(), SftpError> {
         let _as_it_is = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE));
     }
     Server::new(options.into()).serve(&input, &output)
+}
+
+/// Where that cannot be, it stays in the home folder, as sftp-server does: whoever can remove a folder
+/// must not thereby shut others out.
+fn start_in(folder: &StartFolder) {
+    let account = User::from_uid(Uid::current()).ok().flatten();
+    let Some(folder) = account.map(|account| folder.of(&account)) else {
+        return;
+    };
+    if let Err(error) = std::env::set_current_dir(&folder) {
+        eprintln!("sftp: cannot start in {}: {error}", folder.display());
+    }
 }
 
 /// What the server keeps from one request to the next.
@@ -98,16 +116,32 @@ impl Server {
     /// Answers requests until the input ends. All that came before its end is done and answered,
     /// whether anybody still reads the answers or not.
     fn serve(&mut self, input: &impl AsFd, output: &impl AsFd) -> Result<(), SftpError> {
-        let mut requests = Requests::new();
         let mut replies = Replies::new();
+        let outcome = self.serve_until_the_end(input, output, &mut replies);
+        // What was done is told, whatever has come after it.
+        outcome.and(write_all(output, &mut replies))
+    }
+
+    fn serve_until_the_end(
+        &mut self,
+        input: &impl AsFd,
+        output: &impl AsFd,
+        replies: &mut Replies,
+    ) -> Result<(), SftpError> {
+        let mut requests = Requests::new();
         loop {
+            let mut waiting_since = Instant::now();
             while let Some(packet) = requests.next()? {
-                self.answer(packet, &mut replies)?;
-                if replies.are_enough() {
-                    write_all(output, &mut replies)?;
+                if packet::may_take_long(packet) {
+                    write_all(output, replies)?;
+                }
+                self.answer(packet, replies)?;
+                if replies.are_enough() || waiting_since.elapsed() > TOGETHER {
+                    write_all(output, replies)?;
+                    waiting_since = Instant::now();
                 }
             }
-            write_all(output, &mut replies)?;
+            write_all(output, replies)?;
             if !requests.read_more(input)? {
                 return Ok(());
             }

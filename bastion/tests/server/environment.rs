@@ -101,3 +101,12 @@ fn listed_variables_of_the_container_are_passed_on() {
     assert_eq!(found["EDITOR"], "vi");
     assert!(!found.contains_key("AWS_SECRET_ACCESS_KEY"));
 }
+
+#[test]
+fn no_umask_lets_others_write() {
+    for (given, expected) in [("0", "0022"), ("002", "0022"), ("077", "0077")] {
+        let script = format!("umask {given}; exec \"$0\" \"$@\"");
+        let server = Server::start_under(&["sh", "-c", &script], "");
+        assert_eq!(text(&server.run("umask").stdout), format!("{expected}\n"));
+    }
+}

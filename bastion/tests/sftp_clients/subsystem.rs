@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 use crate::host::Host;
 use crate::support::{output, text, wait_for};
@@ -60,11 +61,23 @@ fn internal_sftp_as_the_forced_command_is_all_there_is() {
     let remove = sftp(&host, &format!("rm \"{}/large\"\n", remote.display()));
     assert!(!remove.status.success());
     assert!(remote.join("large").exists());
-    // A command is not run: the SFTP server is, and its input ends at once.
+    // A command is not run, nor does its user wait for what the server waits for.
     let touched = remote.join("touched");
     let mut command = host.client("ssh");
-    command.args(["-n", "bastion", "touch"]).arg(&touched);
-    assert_success(&output(&mut command));
+    command.args(["bastion", "touch"]).arg(&touched);
+    let mut ssh = command
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let input = ssh.stdin.take();
+    let run = ssh.wait_with_output().unwrap();
+    drop(input);
+    assert_eq!(run.status.code(), Some(126));
+    assert_eq!(
+        text(&run.stderr),
+        "bastion: this login permits SFTP only\r\n"
+    );
     assert!(!touched.exists());
 }
 

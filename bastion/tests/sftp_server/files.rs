@@ -94,6 +94,8 @@ fn flags_are_kept_to() {
     assert_eq!(server.message, "File exists");
     assert_eq!(server.ask(&request::open("missing", READ)), NO_SUCH_FILE);
     let append = server.open("file", WRITE | APPEND);
+    // Wherever it is to go, it goes to the end.
+    assert_eq!(server.ask(&request::write(&append, u64::MAX, "")), OK);
     assert_eq!(server.ask(&request::write(&append, 0, "er")), OK);
     assert_eq!(fs::read(server.path("file")).unwrap(), b"older");
     let read = server.open("file", READ);

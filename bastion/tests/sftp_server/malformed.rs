@@ -20,6 +20,16 @@ fn a_length_out_of_bounds_is_refused_at_once() {
 }
 
 #[test]
+fn what_was_done_before_is_answered() {
+    let mut server = Server::start();
+    let made = request::mkdir("made", Attributes::none()).packet(7);
+    server.send(&[made, vec![0; 4]].concat());
+    assert_eq!(server.answer(), (7, OK));
+    assert!(server.path("made").is_dir());
+    assert_eq!(server.end().0.code(), Some(1));
+}
+
+#[test]
 fn a_packet_that_ends_within_a_field_is_refused() {
     after_greeting(&[0, 0, 0, 1, 3], "type 3 that ends within its id");
     after_greeting(&[0, 0, 0, 3, 3, 0, 0], "type 3 that ends within its id");

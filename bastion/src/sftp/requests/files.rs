@@ -1,6 +1,7 @@
 //! Opening, reading, writing and closing files (§6.3, §6.4).
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -57,10 +58,13 @@ impl Server {
     }
 
     /// Writes all of the data. If that cannot be done, it is an error, whatever has been written.
-    /// To a file that was opened to append, the system itself writes at the end.
+    /// To a file that was opened to append, the system itself writes at the end, whatever the offset.
     pub(super) fn write(&self, handle: &[u8], offset: u64, data: &[u8]) -> Done {
         let open = self.handles.file(handle).ok_or(INVALID_HANDLE)?;
-        Ok(open.file.write_all_at(data, offset)?)
+        Ok(match open.append {
+            true => (&open.file).write_all(data)?,
+            false => open.file.write_all_at(data, offset)?,
+        })
     }
 
     pub(super) fn fsync(&self, handle: &[u8]) -> Done {

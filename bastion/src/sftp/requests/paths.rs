@@ -1,6 +1,6 @@
 //! Paths made absolute: REALPATH (§6.11), `expand-path`, `home-directory` (PROTOCOL §4.9, §4.11).
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -11,8 +11,10 @@ use nix::unistd::{Uid, User};
 use crate::sftp::reply::{Name, Reply};
 use crate::sftp::{Status, StatusCode};
 
-/// The most symbolic links on the way to a file that is not there: Linux's own MAXSYMLINKS.
+/// The most symbolic links on the way: Linux's own MAXSYMLINKS.
 const MAX_LINKS: usize = 40;
+const EINVAL: i32 = Errno::EINVAL as i32;
+const ENOENT: i32 = Errno::ENOENT as i32;
 
 pub(super) fn realpath(path: &Path) -> Result<Reply, Status> {
     let path = if path.as_os_str().is_empty() {
@@ -35,7 +37,10 @@ pub(super) fn expand_path(path: &Path) -> Result<Reply, Status> {
         .position(|&byte| byte == b'/')
         .unwrap_or(tilde.len());
     let (user, rest) = tilde.split_at_checked(end).unwrap_or_default();
-    let rest = Path::new(OsStr::from_bytes(rest.strip_prefix(b"/").unwrap_or(rest)));
+    // As many slashes as there are: a path that begins with one would take the folder's place.
+    let named = rest.iter().position(|&byte| byte != b'/');
+    let rest = named.and_then(|at| rest.get(at..)).unwrap_or_default();
+    let rest = Path::new(OsStr::from_bytes(rest));
     let home = match user {
         b"" => std::env::current_dir()?,
         user => home_of(user)?.ok_or(Status::new(StatusCode::NoSuchFile, "No such user"))?,
@@ -60,40 +65,51 @@ fn home_of(user: &[u8]) -> Result<Option<PathBuf>, Status> {
     Ok(User::from_name(user)?.map(|user| user.dir))
 }
 
-/// The path without `.`, `..` and symbolic links. The last component need not be there: clients
-/// ask where they are about to make something.
+/// The path without `.`, `..` and symbolic links, as sftp-server's `sftp_realpath`: `..` takes away what
+/// is before it, a folder or not. The last component need not be there: clients ask where they are
+/// about to make something.
 fn resolve(path: &Path) -> io::Result<PathBuf> {
-    let mut path = path.to_owned();
-    for _ in 0..MAX_LINKS {
-        match std::fs::canonicalize(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            outcome => return outcome,
-        }
-        let (folder, last) = split(&path).ok_or(Errno::ENOENT)?;
-        let missing = std::fs::canonicalize(folder)?.join(last);
-        match std::fs::read_link(&missing) {
-            Ok(target) => path = missing.with_file_name("").join(target),
-            Err(_) => return Ok(missing),
+    let mut resolved = std::env::current_dir()?;
+    // The next component last.
+    let mut rest = Vec::new();
+    enter(path.as_os_str(), &mut resolved, &mut rest);
+    let mut links = 0;
+    while let Some(component) = rest.pop() {
+        match component.as_bytes() {
+            b"" | b"." => {}
+            b".." => {
+                resolved.pop();
+            }
+            _ => {
+                let next = resolved.join(component);
+                match std::fs::read_link(&next).map_err(|error| (error.raw_os_error(), error)) {
+                    Ok(_) if links == MAX_LINKS => return Err(Errno::ELOOP.into()),
+                    Ok(target) => {
+                        links += 1;
+                        enter(target.as_os_str(), &mut resolved, &mut rest);
+                    }
+                    // It is no link.
+                    Err((Some(EINVAL), _)) => resolved = next,
+                    Err((Some(ENOENT), _)) if rest.is_empty() => resolved = next,
+                    Err((_, error)) => return Err(error),
+                }
+            }
         }
     }
-    Err(Errno::ELOOP.into())
+    Ok(resolved)
 }
 
-/// A path's folder and last component; `None` where that is none that could be missing.
-fn split(path: &Path) -> Option<(&Path, &OsStr)> {
-    let bytes = path.as_os_str().as_bytes();
-    let (folder, last) = match bytes.iter().rposition(|&byte| byte == b'/') {
-        None => (&b"."[..], bytes),
-        Some(0) => (&b"/"[..], bytes.get(1..)?),
-        Some(at) => (bytes.get(..at)?, bytes.get(at + 1..)?),
-    };
-    let named = !matches!(last, b"" | b"." | b"..");
-    named.then(|| {
-        (
-            Path::new(OsStr::from_bytes(folder)),
-            OsStr::from_bytes(last),
-        )
-    })
+/// Puts a path's components before the rest; an absolute one begins anew.
+fn enter(path: &OsStr, resolved: &mut PathBuf, rest: &mut Vec<OsString>) {
+    if path.as_bytes().starts_with(b"/") {
+        *resolved = PathBuf::from("/");
+    }
+    let components = path.as_bytes().split(|&byte| byte == b'/');
+    rest.extend(
+        components
+            .rev()
+            .map(|name| OsStr::from_bytes(name).to_owned()),
+    );
 }
 
 fn name(path: PathBuf) -> Reply {
