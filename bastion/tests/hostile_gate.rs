@@ -150,7 +150,6 @@ fn attack(link: &Monitor) {
     let fence = sandbox::Fence {
         empty_root: true,
         landlock: sandbox::Landlock::Full,
-        system_calls: true,
     };
     link.send(&FromGate::Ready(fence), &[]).unwrap();
     let folder = setup.root.parent().unwrap().to_owned();

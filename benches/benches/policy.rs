@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bastion::policy::{
-    AuthRequest, LoginRequest, Logins, Proof, Revocations, Rules, TrustedUserCaKeys,
+    AuthRequest, LoginRequest, Proof, Revocations, Rules, TrustedUserCaKeys,
     UserCertificate, authorize, decide,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -61,7 +61,7 @@ impl Login {
         let rules = Rules {
             trusted_user_ca_keys: TrustedUserCaKeys::parse(&line, "ca").expect("a CA's key"),
             revocations: Revocations::None,
-            logins: Logins::from_iter([("claw", "claw")]),
+            logins: [("claw".into(), "claw".into())].into(),
             permit_pty: true,
             permit_port_forwarding: true,
             permit_agent_forwarding: true,

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
 use bastion::policy::{
-    AuthRequest, Logins, PublicKey, Revocations, Rules, SecurityKeyFlags, TrustedUserCaKeys,
+    AuthRequest, PublicKey, Revocations, Rules, SecurityKeyFlags, TrustedUserCaKeys,
     UserCertificate, authorize,
 };
 use bastion_fuzz::naive::{self, Grant};
@@ -23,7 +23,7 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
     Rules {
         trusted_user_ca_keys: TrustedUserCaKeys::parse(&line, "fuzz").expect("a CA key"),
         revocations: Revocations::default(),
-        logins: Logins::from_iter(LOGINS.map(|name| (name, "claw"))),
+        logins: LOGINS.map(|name| (name.into(), "claw".into())).into(),
         permit_pty: true,
         permit_port_forwarding: true,
         permit_agent_forwarding: true,
@@ -46,7 +46,6 @@ fuzz_target!(|input: &[u8]| {
     let security_key = flags.map(|(user_present, user_verified)| SecurityKeyFlags {
         user_present,
         user_verified,
-        counter: 0,
     });
     let _any_bytes_do = PublicKey::from_bytes(bytes);
     let Ok(parsed) = UserCertificate::parse(&certificate) else {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bastion::gate::fuzzing::LoneGate;
 use bastion::ipc::HostKey;
-use bastion::policy::{Logins, Revocations, Rules, TrustedUserCaKeys};
+use bastion::policy::{Revocations, Rules, TrustedUserCaKeys};
 use bastion_fuzz::Pieces;
 use keys::certificate::sign;
 use keys::pomerium::pomerium_spec;
@@ -53,7 +53,7 @@ fn start() -> (Runtime, LoneGate) {
     let rules = Rules {
         trusted_user_ca_keys: TrustedUserCaKeys::parse(&line, "fuzz").expect("a CA key"),
         revocations: Revocations::default(),
-        logins: Logins::from_iter([("claw", "claw")]),
+        logins: [("claw".into(), "claw".into())].into(),
         permit_pty: true,
         permit_port_forwarding: true,
         permit_agent_forwarding: true,

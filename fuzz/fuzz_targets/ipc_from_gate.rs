@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use bastion::ipc::{FromGate, ToSession, decode};
-use bastion::policy::{LoginRequest, Logins, Revocations, Rules, TrustedUserCaKeys, decide};
+use bastion::policy::{LoginRequest, Revocations, Rules, TrustedUserCaKeys, decide};
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 static RULES: LazyLock<Rules> = LazyLock::new(|| Rules {
     trusted_user_ca_keys: TrustedUserCaKeys::parse(CA, "fuzz").expect("a CA key"),
     revocations: Revocations::default(),
-    logins: Logins::from_iter([("claw", "claw")]),
+    logins: [("claw".into(), "claw".into())].into(),
     permit_pty: true,
     permit_port_forwarding: true,
     permit_agent_forwarding: true,

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::Gate;
 use super::channels::Channels;
 use super::forward::ForwardedChannels;
-use super::handler::{ConnectionError, ConnectionHandler, State};
+use super::handler::{ConnectionHandler, State};
 use super::startups::{HasToGo, Progress};
 use super::stream::{Activity, CountedStream, Traffic};
 use crate::ipc::{ConnectionId, FromGate, bounded};
@@ -102,7 +102,7 @@ async fn run(
     newcomer: Newcomer,
     traffic: Arc<Traffic>,
     open: &Open,
-) -> Result<String, ConnectionError> {
+) -> Result<String, russh::Error> {
     let terms = gate.terms();
     let Newcomer {
         id,
@@ -114,11 +114,10 @@ async fn run(
     } = newcomer;
     let too_long = has_not_logged_in(terms.limits.login_grace_time, has_to_go);
     tokio::pin!(too_long);
-    let io = |error| ConnectionError::Transport(russh::Error::IO(error));
-    let stream = TcpStream::from_std(stream).map_err(io)?;
-    let local = stream.local_addr().map_err(io)?;
-    stream.set_nodelay(true).map_err(io)?;
-    socket::keep_alive(std::os::fd::AsFd::as_fd(&stream)).map_err(io)?;
+    let stream = TcpStream::from_std(stream)?;
+    let local = stream.local_addr()?;
+    stream.set_nodelay(true)?;
+    socket::keep_alive(std::os::fd::AsFd::as_fd(&stream))?;
     let (stream, _end) = CountedStream::new(stream, traffic);
     let (tell_client, client) = watch::channel(Vec::new());
     let let_in = logged_in.subscribe();
@@ -188,7 +187,7 @@ async fn watch_over(
     open: &Open,
     mut let_in: watch::Receiver<Option<LoggedIn>>,
     too_long: impl Future<Output = Late>,
-) -> Result<String, ConnectionError> {
+) -> Result<String, russh::Error> {
     let closed = |()| "closed".to_owned();
     let mut draining = gate.draining.clone();
     let logged_in = tokio::select! {

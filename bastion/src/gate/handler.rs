@@ -8,7 +8,6 @@ use russh::server::{
     Auth, CertificateRequest, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session as Transport,
 };
 use russh::{Channel as RusshChannel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
-use thiserror::Error;
 use tokio::sync::watch;
 
 use super::authentication::too_many_failures;
@@ -30,14 +29,6 @@ const MAX_ENVIRONMENT: usize = 128;
 const MAX_COMMAND: usize = 128 * 1024;
 /// The longest name of a terminal, a subsystem or a variable, and value of a variable.
 const MAX_WORD: usize = 4096;
-
-/// Why a connection ended otherwise than by the client's wish.
-#[derive(Debug, Error)]
-pub(super) enum ConnectionError {
-    /// The transport.
-    #[error(transparent)]
-    Transport(#[from] russh::Error),
-}
 
 /// A connection, as russh's handler.
 pub(super) struct ConnectionHandler {
@@ -85,11 +76,11 @@ impl ConnectionHandler {
 }
 
 impl Handler for ConnectionHandler {
-    type Error = ConnectionError;
+    type Error = russh::Error;
 
     /// As sshd, before anything is known of the user; not after a successful login, where Pomerium
     /// does not pass it on.
-    async fn authentication_banner(&mut self) -> Result<Option<String>, ConnectionError> {
+    async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
         // Asked for with the first request, which comes encrypted.
         self.progress.come_to(Stage::Encrypted);
         let banner = self.terms.limits.banner.as_deref();
@@ -101,7 +92,7 @@ impl Handler for ConnectionHandler {
         &mut self,
         _: &str,
         _: PublicKeyOffer<'_>,
-    ) -> Result<Auth, ConnectionError> {
+    ) -> Result<Auth, russh::Error> {
         if self.has_failed_too_often() {
             return Ok(too_many_failures());
         }
@@ -112,7 +103,7 @@ impl Handler for ConnectionHandler {
     async fn auth_certificate(
         &mut self,
         request: CertificateRequest<'_>,
-    ) -> Result<Auth, ConnectionError> {
+    ) -> Result<Auth, russh::Error> {
         if self.has_failed_too_often() {
             return Ok(too_many_failures());
         }
@@ -146,7 +137,7 @@ impl Handler for ConnectionHandler {
         channel: RusshChannel<Msg>,
         reply: ChannelOpenHandle,
         transport: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         if self.no_more_sessions {
             reply
                 .reject(ChannelOpenFailure::AdministrativelyProhibited)
@@ -182,7 +173,7 @@ impl Handler for ConnectionHandler {
         height: u32,
         modes: &[(Pty, u32)],
         transport: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         let permitted = self.permits(Permissions::pty);
         let request = PtyRequest {
             term: term.to_owned(),
@@ -206,7 +197,7 @@ impl Handler for ConnectionHandler {
         name: &str,
         value: &str,
         transport: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         let noted = name.len() + value.len() <= MAX_WORD && {
             let mut channels = self.channels.lock();
             match channels.get_mut(&id).and_then(Channel::waiting) {
@@ -226,7 +217,7 @@ impl Handler for ConnectionHandler {
         &mut self,
         id: ChannelId,
         transport: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         self.start(id, Program::Shell, transport).await
     }
 
@@ -235,7 +226,7 @@ impl Handler for ConnectionHandler {
         id: ChannelId,
         command: &[u8],
         transport: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         if command.len() > MAX_COMMAND {
             return answer(transport, id, false);
         }
@@ -248,7 +239,7 @@ impl Handler for ConnectionHandler {
         id: ChannelId,
         name: &str,
         transport: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         if name.len() > MAX_WORD {
             return answer(transport, id, false);
         }
@@ -260,7 +251,7 @@ impl Handler for ConnectionHandler {
         &mut self,
         _: ChannelId,
         transport: &mut Transport,
-    ) -> Result<bool, ConnectionError> {
+    ) -> Result<bool, russh::Error> {
         Ok(self.listen_for_agent(transport.handle()).await)
     }
 
@@ -273,7 +264,7 @@ impl Handler for ConnectionHandler {
         _originator_port: u32,
         reply: ChannelOpenHandle,
         transport: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         let to = Destination::Tcp {
             host: host.to_owned(),
             port,
@@ -289,7 +280,7 @@ impl Handler for ConnectionHandler {
         path: &str,
         reply: ChannelOpenHandle,
         transport: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         let to = Destination::Unix {
             path: path.to_owned(),
         };
@@ -305,7 +296,7 @@ impl Handler for ConnectionHandler {
         _max_packet_size: u32,
         _window: u32,
         _: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         self.forwarded.opened(id);
         Ok(())
     }
@@ -315,7 +306,7 @@ impl Handler for ConnectionHandler {
         address: &str,
         port: &mut u32,
         transport: &mut Transport,
-    ) -> Result<bool, ConnectionError> {
+    ) -> Result<bool, russh::Error> {
         let at = ListenAddress::Tcp {
             host: address.to_owned(),
             port: *port,
@@ -330,7 +321,7 @@ impl Handler for ConnectionHandler {
         address: &str,
         port: u32,
         _: &mut Transport,
-    ) -> Result<bool, ConnectionError> {
+    ) -> Result<bool, russh::Error> {
         Ok(self
             .cancel_listen(&ListenAddress::Tcp {
                 host: address.to_owned(),
@@ -343,7 +334,7 @@ impl Handler for ConnectionHandler {
         &mut self,
         path: &str,
         transport: &mut Transport,
-    ) -> Result<bool, ConnectionError> {
+    ) -> Result<bool, russh::Error> {
         let at = ListenAddress::Unix {
             path: path.to_owned(),
         };
@@ -354,7 +345,7 @@ impl Handler for ConnectionHandler {
         &mut self,
         path: &str,
         _: &mut Transport,
-    ) -> Result<bool, ConnectionError> {
+    ) -> Result<bool, russh::Error> {
         Ok(self
             .cancel_listen(&ListenAddress::Unix {
                 path: path.to_owned(),
@@ -370,7 +361,7 @@ impl Handler for ConnectionHandler {
         _cookie: &str,
         _screen: u32,
         transport: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         answer(transport, id, false)
     }
 
@@ -382,7 +373,7 @@ impl Handler for ConnectionHandler {
         width: u32,
         height: u32,
         transport: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         if let Some(session) = self.session() {
             let size = window_size(columns, rows, width, height);
             session
@@ -400,7 +391,7 @@ impl Handler for ConnectionHandler {
         id: ChannelId,
         signal: Sig,
         transport: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         let passed_on = match (self.session(), signal_name(&signal)) {
             (Some(session), Some(signal)) => {
                 let (channel, signal) = (id.into(), signal.to_owned());
@@ -418,7 +409,7 @@ impl Handler for ConnectionHandler {
         id: ChannelId,
         data: Bytes,
         _: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         match self.channels.lock().get(&id) {
             Some(channel) => channel.input(data),
             None => self.forwarded.input(id, data),
@@ -426,11 +417,7 @@ impl Handler for ConnectionHandler {
         Ok(())
     }
 
-    async fn channel_eof(
-        &mut self,
-        id: ChannelId,
-        _: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    async fn channel_eof(&mut self, id: ChannelId, _: &mut Transport) -> Result<(), russh::Error> {
         match self.channels.lock().get_mut(&id) {
             Some(channel) => channel.input_ends(),
             None => self.forwarded.input_ends(id),
@@ -444,7 +431,7 @@ impl Handler for ConnectionHandler {
         &mut self,
         id: ChannelId,
         _: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         self.forwarded.closed(id);
         let closed = self.report_closed(id);
         let channel = self.channels.lock().remove(&id);

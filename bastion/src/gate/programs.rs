@@ -4,7 +4,7 @@ use russh::server::{Handle, Session as Transport};
 use russh::{ChannelId, Sig};
 
 use super::channels::{Channel, RunTerms};
-use super::handler::{ConnectionError, ConnectionHandler};
+use super::handler::ConnectionHandler;
 use super::session::NotStarted;
 use super::transport;
 use crate::ipc::{FromGate, Program};
@@ -20,7 +20,7 @@ impl ConnectionHandler {
         id: ChannelId,
         program: Program,
         transport: &mut Transport,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<(), russh::Error> {
         if self
             .channels
             .lock()
@@ -120,7 +120,7 @@ pub(super) fn answer(
     transport: &mut Transport,
     id: ChannelId,
     success: bool,
-) -> Result<(), ConnectionError> {
+) -> Result<(), russh::Error> {
     match success {
         true => transport.channel_success(id)?,
         false => transport.channel_failure(id)?,

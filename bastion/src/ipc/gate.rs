@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelNumber, ConnectionId};
+use super::{ChannelNumber, ConnectionId, bounded};
 use crate::policy::startups::MaxStartups;
-use crate::policy::{Proof, Rules, lifetime};
+use crate::policy::{Proof, Refusal, Rules, UserCertificate, lifetime};
 use crate::sys::account::Account;
 use crate::sys::sandbox::Fence;
+
+/// How many of a certificate's principals the log names.
+const MAX_PRINCIPALS: usize = 16;
 
 /// The first message to the gate, with the listening sockets beside it.
 #[derive(Serialize, Deserialize)]
@@ -199,4 +202,32 @@ pub enum Verdict {
     Granted,
     /// Not; with the sentence that the user may read.
     Refused(Option<String>),
+}
+
+impl From<&UserCertificate> for CertificateRecord {
+    fn from(certificate: &UserCertificate) -> Self {
+        Self {
+            ca: certificate.signature_key().fingerprint(),
+            key: certificate.public_key().fingerprint(),
+            key_id: bounded(certificate.key_id()),
+            serial: certificate.serial(),
+            principals: certificate
+                .valid_principals()
+                .iter()
+                .take(MAX_PRINCIPALS)
+                .map(|name| bounded(name.as_str()))
+                .collect(),
+        }
+    }
+}
+
+impl RefusalRecord {
+    /// For the audit log.
+    pub fn new(refusal: &Refusal, certificate: Option<&UserCertificate>) -> Self {
+        Self {
+            code: refusal.code().into(),
+            detail: bounded(refusal.to_string()),
+            certificate: certificate.map(CertificateRecord::from),
+        }
+    }
 }

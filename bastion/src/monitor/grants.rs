@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::ipc::{CertificateRecord, ConnectionId, GrantRequest, RefusalRecord, bounded};
+use crate::ipc::{CertificateRecord, ConnectionId, GrantRequest};
 use crate::policy::lifetime::Now;
 use crate::policy::{self, Decision, LoginRequest, Permissions, Refusal, Rules, UserCertificate};
 
@@ -17,9 +17,6 @@ use crate::policy::{self, Decision, LoginRequest, Permissions, Refusal, Rules, U
 const REMEMBERED_PROOFS: usize = 250_000;
 /// The most connections that are let in and have no session yet.
 const MAX_WAITING: usize = 10_000;
-
-/// How many of a certificate's principals the log names.
-const MAX_PRINCIPALS: usize = 16;
 
 /// Connections that were let in, and what for.
 #[derive(Default)]
@@ -204,34 +201,6 @@ impl UsedProofs {
             self.by_end.pop();
         }
         true
-    }
-}
-
-impl From<&UserCertificate> for CertificateRecord {
-    fn from(certificate: &UserCertificate) -> Self {
-        Self {
-            ca: certificate.signature_key().fingerprint(),
-            key: certificate.public_key().fingerprint(),
-            key_id: bounded(certificate.key_id()),
-            serial: certificate.serial(),
-            principals: certificate
-                .valid_principals()
-                .iter()
-                .take(MAX_PRINCIPALS)
-                .map(|name| bounded(name.as_str()))
-                .collect(),
-        }
-    }
-}
-
-impl RefusalRecord {
-    /// For the audit log.
-    pub fn new(refusal: &Refusal, certificate: Option<&UserCertificate>) -> Self {
-        Self {
-            code: refusal.code().into(),
-            detail: bounded(refusal.to_string()),
-            certificate: certificate.map(CertificateRecord::from),
-        }
     }
 }
 

@@ -279,7 +279,7 @@ impl Monitor {
         Rules {
             trusted_user_ca_keys: self.keys.trusted(),
             revocations: self.keys.revocations(),
-            logins: self.config.logins.iter().collect(),
+            logins: self.config.logins.clone(),
             permit_pty: terms.pty,
             permit_port_forwarding: terms.port_forwarding,
             permit_agent_forwarding: terms.agent_forwarding,

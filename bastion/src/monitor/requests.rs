@@ -100,13 +100,12 @@ impl Monitor {
     }
 
     fn gate_is_ready(&mut self, fence: Fence) -> Result<(), MonitorError> {
-        let whole = fence.system_calls && fence.landlock == Landlock::Full;
-        if !whole && self.config.sandbox == Sandbox::Required {
-            let lacks = match fence.landlock {
-                Landlock::Full => "the system-call filter",
-                Landlock::Partial => "a part of Landlock",
-                Landlock::None => "Landlock",
-            };
+        let lacks = match fence.landlock {
+            Landlock::Full => None,
+            Landlock::Partial => Some("a part of Landlock"),
+            Landlock::None => Some("Landlock"),
+        };
+        if let Some(lacks) = lacks.filter(|_| self.config.sandbox == Sandbox::Required) {
             return Err(MonitorError::GateUnusable(format!(
                 "sandbox = \"required\", but its fence lacks {lacks}: run Linux 6.12 or later with Landlock on, or \
                  say sandbox = \"preferred\""

@@ -35,43 +35,14 @@ pub struct Rules {
     /// message, and the gate, which may have been taken over, need not know who is on it.
     #[serde(skip)]
     pub revocations: Revocations,
-    /// Which login names there are.
-    pub logins: Logins,
+    /// Which account each login name is. A name that is not in here is nobody's; there is no default.
+    pub logins: BTreeMap<String, String>,
     /// Whether a certificate's permit-pty counts.
     pub permit_pty: bool,
     /// Whether a certificate's permit-port-forwarding counts.
     pub permit_port_forwarding: bool,
     /// Whether a certificate's permit-agent-forwarding counts.
     pub permit_agent_forwarding: bool,
-}
-
-/// Which account each login name is. A name that is not in here is nobody's; there is no default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Logins(BTreeMap<String, String>);
-
-impl Logins {
-    /// The account of exactly this login name.
-    #[must_use]
-    pub fn account(&self, login_name: &str) -> Option<&str> {
-        self.0.get(login_name).map(String::as_str)
-    }
-
-    /// Login names and their accounts, sorted.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(login_name, account)| (login_name.as_str(), account.as_str()))
-    }
-}
-
-impl<L: Into<String>, A: Into<String>> FromIterator<(L, A)> for Logins {
-    fn from_iter<I: IntoIterator<Item = (L, A)>>(logins: I) -> Self {
-        let owned = logins
-            .into_iter()
-            .map(|(login_name, account)| (login_name.into(), account.into()));
-        Self(owned.collect())
-    }
 }
 
 /// Whether this certificate lets this request in, and to what.
@@ -97,18 +68,11 @@ pub fn authorize(
     check_touch(extensions, certificate, request)?;
     Ok(Permissions {
         account,
-        login_name: request.login_name.to_owned(),
-        source: request.source,
         force_command: options.force_command,
         pty: extensions.pty && rules.permit_pty,
         port_forwarding: extensions.port_forwarding && rules.permit_port_forwarding,
         agent_forwarding: extensions.agent_forwarding && rules.permit_agent_forwarding,
-        valid_after: certificate.valid_after(),
         valid_before: certificate.valid_before(),
-        serial: certificate.serial(),
-        key_id: certificate.key_id().into_owned(),
-        authority: certificate.signature_key().fingerprint(),
-        public_key: certificate.public_key().fingerprint(),
     })
 }
 
@@ -187,8 +151,8 @@ fn check_principals(certificate: &UserCertificate, login_name: &str) -> Result<(
     Ok(())
 }
 
-fn find_account(logins: &Logins, login_name: &str) -> Result<String, Refusal> {
-    match logins.account(login_name) {
+fn find_account(logins: &BTreeMap<String, String>, login_name: &str) -> Result<String, Refusal> {
+    match logins.get(login_name) {
         Some(account) => Ok(account.to_owned()),
         None => Err(Refusal::UnknownLogin {
             login_name: login_name.to_owned(),
@@ -247,18 +211,11 @@ fn check_touch(
 #[must_use]
 pub struct Permissions {
     account: String,
-    login_name: String,
-    source: IpAddr,
     force_command: Option<String>,
     pty: bool,
     port_forwarding: bool,
     agent_forwarding: bool,
-    valid_after: u64,
     valid_before: u64,
-    serial: u64,
-    key_id: String,
-    authority: String,
-    public_key: String,
 }
 
 impl Permissions {
@@ -266,18 +223,6 @@ impl Permissions {
     #[must_use]
     pub fn account(&self) -> &str {
         &self.account
-    }
-
-    /// The name that the user logged in under.
-    #[must_use]
-    pub fn login_name(&self) -> &str {
-        &self.login_name
-    }
-
-    /// Where the connection comes from; every channel of it is held to the source-address that was checked.
-    #[must_use]
-    pub fn source(&self) -> IpAddr {
-        self.source
     }
 
     /// The command to run instead of any that the user asks for: shell, exec and subsystem alike.
@@ -304,39 +249,9 @@ impl Permissions {
         self.agent_forwarding
     }
 
-    /// The certificate's first second.
-    #[must_use]
-    pub fn valid_after(&self) -> u64 {
-        self.valid_after
-    }
-
     /// The first second at which the certificate is no longer valid; 2^64-1 is "forever".
     #[must_use]
     pub fn valid_before(&self) -> u64 {
         self.valid_before
-    }
-
-    /// The CA's number for the certificate.
-    #[must_use]
-    pub fn serial(&self) -> u64 {
-        self.serial
-    }
-
-    /// The CA's words on whom it certified; may be empty, may hold control characters.
-    #[must_use]
-    pub fn key_id(&self) -> &str {
-        &self.key_id
-    }
-
-    /// The fingerprint of the CA that signed the certificate.
-    #[must_use]
-    pub fn authority(&self) -> &str {
-        &self.authority
-    }
-
-    /// The fingerprint of the key that the user proved to hold.
-    #[must_use]
-    pub fn public_key(&self) -> &str {
-        &self.public_key
     }
 }

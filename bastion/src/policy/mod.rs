@@ -54,7 +54,7 @@ mod utc;
 pub mod wildcard;
 mod wire;
 
-pub use self::authorize::{AuthRequest, Logins, Permissions, Rules, authorize, check_standing};
+pub use self::authorize::{AuthRequest, Permissions, Rules, authorize, check_standing};
 pub use self::certificate::{CertificateType, MalformedCertificate, NamedData, UserCertificate};
 pub use self::decide::{Decision, LoginRequest, decide, decide_on_offered};
 pub use self::krl::MalformedKrl;

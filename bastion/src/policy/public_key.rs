@@ -15,8 +15,7 @@ use super::refusal::printable;
 use super::wire::{Reader, WireError, put_string};
 
 /// The kinds of key that are understood. DSA is not one of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyType {
     /// `ssh-ed25519`
     Ed25519,

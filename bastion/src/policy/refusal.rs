@@ -1,12 +1,9 @@
 //! Every reason for which somebody is not let in, with its evidence.
 //!
-//! There are three readers. The audit log gets all of it: [`Refusal::code`], the sentence, and the
-//! fields (by `Serialize`). Whoever holds a certificate of a trusted CA gets the sentence. A stranger
+//! There are three readers. The audit log gets [`Refusal::code`] and the sentence. Whoever holds a certificate of a trusted CA gets the sentence. A stranger
 //! gets nothing: [`Refusal::disclosed`] tells them apart.
 
 use std::net::IpAddr;
-
-use serde::Serialize;
 
 use super::certificate::{CertificateType, MalformedCertificate};
 use super::proof::ProofError;
@@ -16,21 +13,18 @@ use super::utc::rfc3339;
 
 /// Why somebody is not let in. `Display` is a sentence that names the values and, where there is one,
 /// the remedy; it is bounded, and what came from outside is escaped in it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
-#[serde(tag = "code", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The bytes are not a certificate that is understood.
     #[error("{problem}")]
     MalformedCertificate {
         /// What is wrong with them.
-        #[serde(serialize_with = "as_sentence")]
         problem: MalformedCertificate,
     },
     /// The peer did not prove that it holds the certified private key.
     #[error("{problem}")]
     NoProofOfPossession {
         /// What is wrong with the proof.
-        #[serde(serialize_with = "as_sentence")]
         problem: ProofError,
     },
     /// The certificate names a CA that is not trusted.
@@ -71,7 +65,6 @@ pub enum Refusal {
         /// Of the CA's key.
         fingerprint: String,
         /// What is wrong with the signature.
-        #[serde(serialize_with = "as_sentence")]
         problem: SignatureError,
     },
     /// A host's certificate, or nobody's.
@@ -81,7 +74,6 @@ pub enum Refusal {
     )]
     NotUserCertificate {
         /// What it is.
-        #[serde(serialize_with = "as_sentence")]
         certificate_type: CertificateType,
     },
     /// The certified key is revoked.
@@ -328,11 +320,4 @@ fn listed(principals: &[String]) -> String {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }
-}
-
-fn as_sentence<S: serde::Serializer>(
-    value: &impl std::fmt::Display,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }

@@ -5,7 +5,6 @@
 
 // The trait that ssh-key implements, from the crate that it does not re-export.
 use ::signature::Verifier;
-use serde::{Deserialize, Serialize};
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg, Signature};
 
 use super::public_key::{KeyType, PublicKey};
@@ -16,14 +15,12 @@ use super::wire::{Reader, WireError};
 const RSA_SHA1: &str = "ssh-rsa";
 
 /// What a security key says, under its signature, of how it was used (PROTOCOL.u2f).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecurityKeyFlags {
     /// Somebody touched it.
     pub user_present: bool,
     /// It knew its user, by PIN or fingerprint.
     pub user_verified: bool,
-    /// How often it has signed, if it counts.
-    pub counter: u32,
 }
 
 /// A signature that was found to be good.
@@ -148,6 +145,5 @@ fn read_security_key_fields(
     Ok(SecurityKeyFlags {
         user_present: flags & USER_PRESENT != 0,
         user_verified: flags & USER_VERIFIED != 0,
-        counter,
     })
 }

@@ -71,7 +71,6 @@ impl Login {
                 .map(|(user_present, user_verified)| SecurityKeyFlags {
                     user_present,
                     user_verified,
-                    counter: 0,
                 }),
         };
         let [permit_pty, permit_port_forwarding, permit_agent_forwarding] = self.permit;
@@ -88,7 +87,7 @@ impl Login {
     /// The refusal's code, or what is granted.
     fn verdict(&self) -> Result<String, &'static str> {
         match self.decide() {
-            Ok(permissions) => Ok(trial::describe(&permissions)),
+            Ok(permissions) => Ok(trial::describe(self.login_name, &permissions)),
             Err(refusal) => Err(refusal.code()),
         }
     }

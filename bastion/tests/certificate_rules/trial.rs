@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use bastion::policy::{
-    AuthRequest, KeyType, Logins, Permissions, Refusal, Revocations, Rules, SecurityKeyFlags,
+    AuthRequest, KeyType, Permissions, Refusal, Revocations, Rules, SecurityKeyFlags,
     UserCertificate, authorize,
 };
 
@@ -32,7 +32,6 @@ const fn flags(user_present: bool, user_verified: bool) -> Option<SecurityKeyFla
     Some(SecurityKeyFlags {
         user_present,
         user_verified,
-        counter: 7,
     })
 }
 
@@ -160,7 +159,9 @@ pub(crate) fn rules(trusted: KeyType) -> Rules {
     Rules {
         trusted_user_ca_keys: ca(trusted).trusted(),
         revocations: Revocations::None,
-        logins: Logins::from_iter([("claw", "claw"), ("operator", "claw")]),
+        logins: ["claw", "operator"]
+            .map(|name| (name.into(), "claw".into()))
+            .into(),
         permit_pty: true,
         permit_port_forwarding: true,
         permit_agent_forwarding: true,
@@ -170,7 +171,7 @@ pub(crate) fn rules(trusted: KeyType) -> Rules {
 /// The refusal's code, or what is granted.
 fn verdict(certificate: &[u8], request: &AuthRequest<'_>, rules: &Rules) -> String {
     match decide(certificate, request, rules) {
-        Ok(permissions) => describe(&permissions),
+        Ok(permissions) => describe(request.login_name, &permissions),
         Err(refusal) => refusal.code().to_owned(),
     }
 }
@@ -185,8 +186,8 @@ pub(crate) fn decide(
     authorize(&certificate, request, rules)
 }
 
-pub(crate) fn describe(permissions: &Permissions) -> String {
-    let mut words = vec![match permissions.login_name() {
+pub(crate) fn describe(login_name: &str, permissions: &Permissions) -> String {
+    let mut words = vec![match login_name {
         "claw" => format!("{}:", permissions.account()),
         login_name => format!("{} as {login_name}:", permissions.account()),
     }];

@@ -61,10 +61,11 @@ impl Server {
     /// To a file that was opened to append, the system itself writes at the end, whatever the offset.
     pub(super) fn write(&self, handle: &[u8], offset: u64, data: &[u8]) -> Done {
         let open = self.handles.file(handle).ok_or(INVALID_HANDLE)?;
-        Ok(match open.append {
-            true => (&open.file).write_all(data)?,
-            false => open.file.write_all_at(data, offset)?,
-        })
+        let written = match open.append {
+            true => (&open.file).write_all(data),
+            false => open.file.write_all_at(data, offset),
+        };
+        Ok(written?)
     }
 
     pub(super) fn fsync(&self, handle: &[u8]) -> Done {

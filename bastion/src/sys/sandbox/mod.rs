@@ -41,15 +41,13 @@ pub enum SandboxError {
     Landlock(String),
 }
 
-/// What of the fence stands, for the log and for `sandbox = "required"`.
+/// What of the fence stands beside the system-call filter, without which nothing is served: for the log and for `sandbox = "required"`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Fence {
     /// The process's root is an empty folder (only when started as root with CAP_SYS_CHROOT).
     pub empty_root: bool,
     /// Landlock: all that was asked for, a part of it (an older kernel), or nothing.
     pub landlock: Landlock,
-    /// The system-call filter is in force.
-    pub system_calls: bool,
 }
 
 /// How much of the Landlock rules the kernel knows.
@@ -91,7 +89,6 @@ pub fn enter(account: Option<&Account>, root: &std::path::Path) -> Result<Fence,
     Ok(Fence {
         empty_root,
         landlock,
-        system_calls: true,
     })
 }
 
