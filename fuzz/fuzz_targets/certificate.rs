@@ -8,10 +8,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
 use bastion::policy::{
-    AuthRequest, PublicKey, Revocations, Rules, SecurityKeyFlags, TrustedUserCaKeys,
-    UserCertificate, authorize,
+    AuthRequest, PublicKey, Rules, SecurityKeyFlags, UserCertificate, authorize,
 };
 use bastion_fuzz::naive::{self, Grant};
+use bastion_fuzz::rules;
 use libfuzzer_sys::fuzz_target;
 use ssh_key::private::Ed25519Keypair;
 use ssh_key::{PrivateKey, Signature};
@@ -20,14 +20,7 @@ static CA: LazyLock<PrivateKey> =
     LazyLock::new(|| PrivateKey::from(Ed25519Keypair::from_seed(&[7; 32])));
 static RULES: LazyLock<Rules> = LazyLock::new(|| {
     let line = CA.public_key().to_openssh().expect("a public key");
-    Rules {
-        trusted_user_ca_keys: TrustedUserCaKeys::parse(&line, "fuzz").expect("a CA key"),
-        revocations: Revocations::default(),
-        logins: LOGINS.map(|name| (name.into(), "claw".into())).into(),
-        permit_pty: true,
-        permit_port_forwarding: true,
-        permit_agent_forwarding: true,
-    }
+    rules(&line, &LOGINS)
 });
 const LOGINS: [&str; 2] = ["claw", "operator"];
 

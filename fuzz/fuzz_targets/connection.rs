@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use bastion::gate::fuzzing::LoneGate;
 use bastion::ipc::HostKey;
-use bastion::policy::{Revocations, Rules, TrustedUserCaKeys};
-use bastion_fuzz::Pieces;
+use bastion_fuzz::{Pieces, rules};
 use keys::certificate::sign;
 use keys::pomerium::pomerium_spec;
 use libfuzzer_sys::fuzz_target;
@@ -50,14 +49,7 @@ fn start() -> (Runtime, LoneGate) {
         .build()
         .expect("a runtime");
     let line = key(7).public_key().to_openssh().expect("a public key");
-    let rules = Rules {
-        trusted_user_ca_keys: TrustedUserCaKeys::parse(&line, "fuzz").expect("a CA key"),
-        revocations: Revocations::default(),
-        logins: [("claw".into(), "claw".into())].into(),
-        permit_pty: true,
-        permit_port_forwarding: true,
-        permit_agent_forwarding: true,
-    };
+    let rules = rules(&line, &["claw"]);
     let host_key = HostKey(key(9).to_openssh(LineEnding::LF).expect("a key"));
     let gate = runtime.block_on(async { LoneGate::new(&[host_key], rules) });
     (runtime, gate.expect("a gate"))

@@ -4,20 +4,12 @@
 
 use std::sync::LazyLock;
 
-use bastion::ipc::{FromGate, ToSession, decode};
-use bastion::policy::{LoginRequest, Revocations, Rules, TrustedUserCaKeys, decide};
+use bastion::ipc::{FromGate, ToSession};
+use bastion::policy::{LoginRequest, Rules, decide};
+use bastion_fuzz::{rules, same_again};
 use libfuzzer_sys::fuzz_target;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-static RULES: LazyLock<Rules> = LazyLock::new(|| Rules {
-    trusted_user_ca_keys: TrustedUserCaKeys::parse(CA, "fuzz").expect("a CA key"),
-    revocations: Revocations::default(),
-    logins: [("claw".into(), "claw".into())].into(),
-    permit_pty: true,
-    permit_port_forwarding: true,
-    permit_agent_forwarding: true,
-});
+static RULES: LazyLock<Rules> = LazyLock::new(|| rules(CA, &["claw"]));
 const CA: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOpKbGPinFIK/XkSgDLxZZbwx2z8wGDBDXSQ9LaS/PUv fuzz";
 
@@ -43,12 +35,3 @@ fuzz_target!(|input: &[u8]| {
         _ => drop(same_again::<ToSession>(bytes)),
     }
 });
-
-/// A message that is encoded and decoded again is the same one.
-fn same_again<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    let message: T = decode(bytes).ok()?;
-    let encoded = postcard::to_stdvec(&message).expect("a message that was decoded");
-    let again: T = decode(&encoded).expect("a message that was encoded");
-    assert_eq!(postcard::to_stdvec(&again).expect("a message"), encoded);
-    Some(message)
-}

@@ -113,8 +113,10 @@ pub fn public_key_line(key: &PublicKey) -> Result<String, KeyError> {
     Ok(line)
 }
 
-/// The lines that say something, with their numbers from 1.
-pub(crate) fn content_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+/// The lines that say something, without blanks around them, with their numbers from 1: those that are
+/// empty or begin with `#` do not, nor does the byte order mark that some editors put first.
+pub fn content_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let numbered = text.lines().enumerate();
     numbered
         .map(|(index, line)| (index.saturating_add(1), line.trim()))

@@ -5,8 +5,8 @@ use clap::Parser;
 use super::{Config, ConfigError};
 use crate::sftp;
 
-/// Those of sshd_config(5), without those of subsystems; there are none of X11 and of tunnels here,
-/// and what is idle as a whole has a key of its own.
+/// Those of sshd_config(5), without those of subsystems; what is idle as a whole has a key of its own.
+/// `tun-connection` and `x11-connection` are accepted, though there are none here.
 const CHANNEL_KINDS: [&str; 10] = [
     "agent-connection",
     "direct-tcpip",

@@ -1,7 +1,7 @@
 //! The open channels of a connection: each waits for its program, or runs it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,21 +12,23 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::ending::Ending;
 use super::input_queue;
+use super::lock;
 use super::pump::{Descriptor, Input, Output};
 use super::session::{Descriptors, StartedProgram};
-use super::stream::{Activity, Traffic};
+use super::traffic::{Activity, Traffic};
 use crate::ipc::PtyRequest;
 
 /// Extended data of type 1 is standard error (RFC 4254 §5.2).
 const STDERR: u32 = 1;
 /// How long a program that nobody listens to any more may still speak.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-/// How long a program may take to read what its client has sent before it closed the channel.
-const LINGER: Duration = Duration::from_secs(30);
-/// The most programs of a connection that may do so at a time: a window of memory for each.
-const MOST_THAT_READ_ON: usize = 8;
 /// The most programs that may do so at a time; any more find their pipes closed.
 static LAST_SPEAKERS: Semaphore = Semaphore::const_new(256);
+/// How long whoever is at the far end may take to read what a client has sent before it closed the
+/// channel.
+pub(super) const LINGER: Duration = Duration::from_secs(30);
+/// The most programs of a connection that may do so at a time: a window of memory for each.
+const MOST_THAT_READ_ON: usize = 8;
 
 /// The channels of one connection. Shared with the tasks that close them.
 #[derive(Clone, Default)]
@@ -41,7 +43,8 @@ pub(super) struct Channel {
     writer: Arc<ChannelWriteHalf<Msg>>,
     /// To the program; gone when the client has said that there is no more.
     input: Option<input_queue::Sender>,
-    waiting: Option<Waiting>,
+    /// What is known of its program to be; `None` once that was started.
+    pub(super) waiting: Option<Waiting>,
     traffic: Arc<Traffic>,
     tasks: Vec<AbortHandle>,
     /// The one that feeds the program.
@@ -79,21 +82,6 @@ impl Channel {
             pipes: Vec::new(),
             has_terminal: false,
         }
-    }
-
-    /// What is known of its program to be; `None` when that was started.
-    pub(super) fn waiting(&mut self) -> Option<&mut Waiting> {
-        self.waiting.as_mut()
-    }
-
-    /// Takes what is known of its program to be, to start it.
-    pub(super) fn take_waiting(&mut self) -> Option<Waiting> {
-        self.waiting.take()
-    }
-
-    /// Its program could not be started.
-    pub(super) fn wait_on(&mut self, waiting: Waiting) {
-        self.waiting = Some(waiting);
     }
 
     /// Bytes from the client. What nobody wants is dropped.
@@ -207,8 +195,7 @@ impl Drop for Channel {
 
 impl Channels {
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<ChannelId, Channel>> {
-        // No code that can panic runs with the lock held.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     /// The client has closed a channel: `hang_up` is awaited when its program has `ended` after it
@@ -243,8 +230,7 @@ impl Channels {
     }
 
     fn read_on(&self) -> MutexGuard<'_, JoinSet<()>> {
-        // As for `lock`.
-        self.read_on.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.read_on)
     }
 
     /// Connects a started program to its channel. `closed` is awaited when all of it has been
@@ -276,12 +262,13 @@ impl Channels {
                 id,
             };
             let idle = traffic.stays_idle(idle_limit);
-            if !ending.is_told(drains, ended, idle).await {
+            if !ending.tell_unless_idle(drains, ended, idle).await {
                 hang_up.send().await;
                 let _gone = handle.close(id).await;
             }
             closed.await;
-            channels_of_closer.forget_soon(id);
+            // Ends this task, too: it has nothing left to do.
+            channels_of_closer.lock().remove(&id);
         });
         channel.tasks.push(closer.abort_handle());
         Ok(())
@@ -323,12 +310,6 @@ impl Channels {
                 (id, traffic)
             })
             .collect()
-    }
-
-    /// Removes a closed channel. Not by its own task, which the removal ends, and which has
-    /// nothing left to do.
-    fn forget_soon(&self, id: ChannelId) {
-        self.lock().remove(&id);
     }
 }
 

@@ -15,14 +15,15 @@ use super::channels::Channels;
 use super::forward::ForwardedChannels;
 use super::handler::{ConnectionHandler, State};
 use super::startups::{HasToGo, Progress};
-use super::stream::{Activity, CountedStream, Traffic};
+use super::stream::CountedStream;
+use super::traffic::{Activity, Traffic};
 use crate::ipc::{ConnectionId, FromGate, bounded};
 use crate::policy::lifetime::{self, LoggedIn, Next, Now, Seen};
 use crate::policy::startups::Stage;
 use crate::sys::{clock, process, socket};
 
 /// How long a client may take to read our last words.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const TO_HEAR_WHY: Duration = Duration::from_secs(1);
 /// After so many bytes a connection leaves memory behind that is worth giving back.
 const LARGE: u64 = 16 << 20;
 
@@ -47,12 +48,7 @@ pub(super) async fn serve(gate: Arc<Gate>, newcomer: Newcomer) {
         })
         .await;
     let traffic = Arc::<Traffic>::default();
-    let activity = Arc::<Activity>::default();
-    let open = Open {
-        channels: Channels::default(),
-        forwarded: ForwardedChannels::new(&activity),
-        activity,
-    };
+    let open = Open::default();
     let outcome = run(&gate, newcomer, traffic.clone(), &open).await;
     let reason = outcome.unwrap_or_else(|error| bounded(error.to_string()));
     let Open {
@@ -81,10 +77,22 @@ pub(super) async fn serve(gate: Arc<Gate>, newcomer: Newcomer) {
 }
 
 /// What is open on a connection, and when any of it was last used.
-struct Open {
-    channels: Channels,
-    forwarded: ForwardedChannels,
-    activity: Arc<Activity>,
+#[derive(Clone)]
+pub(super) struct Open {
+    pub(super) channels: Channels,
+    pub(super) forwarded: ForwardedChannels,
+    pub(super) activity: Arc<Activity>,
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        let activity = Arc::<Activity>::default();
+        Self {
+            channels: Channels::default(),
+            forwarded: ForwardedChannels::new(&activity),
+            activity,
+        }
+    }
 }
 
 impl Open {
@@ -134,9 +142,7 @@ async fn run(
         failures: 0,
         no_more_sessions: false,
         offered: None,
-        activity: open.activity.clone(),
-        channels: open.channels.clone(),
-        forwarded: open.forwarded.clone(),
+        open: open.clone(),
     };
     let choose = |_, version: &[u8]| {
         progress.come_to(Stage::Greeted);
@@ -252,7 +258,7 @@ async fn lifetime_ends(limits: &lifetime::Limits, login: LoggedIn, open: &Open) 
 /// Says why, and ends the connection, whether that was read or not.
 async fn part_with(running: RunningSession<ConnectionHandler>, why: &str) -> String {
     say(&running.handle(), why).await;
-    let _read = tokio::time::timeout(LAST_WORDS, running).await;
+    let _read = tokio::time::timeout(TO_HEAR_WHY, running).await;
     why.to_owned()
 }
 
@@ -267,5 +273,5 @@ async fn drain_begins(draining: &mut watch::Receiver<Option<Duration>>) -> Durat
 async fn say(handle: &Handle, text: &str) {
     let words = handle.disconnect(Disconnect::ByApplication, text.to_owned(), String::new());
     // A queue that does not move is no reason to stay.
-    let _said = tokio::time::timeout(LAST_WORDS, words).await;
+    let _said = tokio::time::timeout(TO_HEAR_WHY, words).await;
 }

@@ -25,7 +25,7 @@ pub(super) struct Ending<'a> {
 impl Ending<'_> {
     /// Tells the client when all that the program wrote was sent, how it ended, and that the channel
     /// is closed. `false` when its channel was idle for too long, and nothing more is sent.
-    pub(super) async fn is_told(
+    pub(super) async fn tell_unless_idle(
         &self,
         mut drains: Vec<JoinHandle<()>>,
         ended: oneshot::Receiver<ProgramEnd>,

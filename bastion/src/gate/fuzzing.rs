@@ -9,13 +9,11 @@ use russh::server::run_stream_for_peer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use super::channels::Channels;
-use super::forward::ForwardedChannels;
+use super::connection::Open;
 use super::handler::{ConnectionHandler, State};
 use super::link::AsyncLink;
 use super::monitor::Monitor;
 use super::startups::Progress;
-use super::stream::Activity;
 use super::transport::Transports;
 use super::{Gate, GateError, Terms};
 use crate::config::Config;
@@ -67,7 +65,7 @@ impl LoneGate {
     {
         let (tell_client, client) = watch::channel(Vec::new());
         let (logged_in, _let_in) = watch::channel(None);
-        let (terms, activity) = (self.gate.terms(), Arc::<Activity>::default());
+        let terms = self.gate.terms();
         let handler = ConnectionHandler {
             gate: self.gate.clone(),
             terms: terms.clone(),
@@ -81,9 +79,7 @@ impl LoneGate {
             failures: 0,
             no_more_sessions: false,
             offered: None,
-            channels: Channels::default(),
-            forwarded: ForwardedChannels::new(&activity),
-            activity,
+            open: Open::default(),
         };
         let choose = |_, version: &[u8]| {
             tell_client.send_replace(version.to_owned());

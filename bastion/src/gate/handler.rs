@@ -11,12 +11,11 @@ use russh::{Channel as RusshChannel, ChannelId, ChannelOpenFailure, Disconnect, 
 use tokio::sync::watch;
 
 use super::authentication::too_many_failures;
-use super::channels::{Channel, Channels};
-use super::forward::ForwardedChannels;
+use super::channels::Channel;
+use super::connection::Open;
 use super::programs::{answer, signal_name, window_size};
 use super::session::Session;
 use super::startups::Progress;
-use super::stream::Activity;
 use super::{Gate, Terms, transport};
 use crate::ipc::{ConnectionId, Destination, ListenAddress, Program, PtyRequest, ToSession};
 use crate::policy::lifetime::LoggedIn;
@@ -48,9 +47,7 @@ pub(super) struct ConnectionHandler {
     pub(super) no_more_sessions: bool,
     /// The certificate that was last asked about, to be signed for next.
     pub(super) offered: Option<UserCertificate>,
-    pub(super) activity: Arc<Activity>,
-    pub(super) channels: Channels,
-    pub(super) forwarded: ForwardedChannels,
+    pub(super) open: Open,
 }
 
 /// Whether anybody was let in. Without [`Permissions`], which only the policy makes, no channel
@@ -144,7 +141,7 @@ impl Handler for ConnectionHandler {
                 .await;
             return Ok(());
         }
-        if self.channels.lock().len() >= self.terms.limits.max_sessions {
+        if self.open.channels.lock().len() >= self.terms.limits.max_sessions {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }
@@ -156,9 +153,10 @@ impl Handler for ConnectionHandler {
         }
         let id = channel.id();
         let (_, writer) = channel.split();
-        self.channels
+        self.open
+            .channels
             .lock()
-            .insert(id, Channel::new(writer, &self.activity));
+            .insert(id, Channel::new(writer, &self.open.activity));
         reply.accept().await;
         Ok(())
     }
@@ -184,8 +182,10 @@ impl Handler for ConnectionHandler {
                 .collect(),
         };
         let noted = permitted && term.len() <= MAX_WORD && {
-            let mut channels = self.channels.lock();
-            let waiting = channels.get_mut(&id).and_then(Channel::waiting);
+            let mut channels = self.open.channels.lock();
+            let waiting = channels
+                .get_mut(&id)
+                .and_then(|channel| channel.waiting.as_mut());
             waiting.map(|waiting| waiting.pty = Some(request)).is_some()
         };
         answer(transport, id, noted)
@@ -199,8 +199,11 @@ impl Handler for ConnectionHandler {
         transport: &mut Transport,
     ) -> Result<(), russh::Error> {
         let noted = name.len() + value.len() <= MAX_WORD && {
-            let mut channels = self.channels.lock();
-            match channels.get_mut(&id).and_then(Channel::waiting) {
+            let mut channels = self.open.channels.lock();
+            match channels
+                .get_mut(&id)
+                .and_then(|channel| channel.waiting.as_mut())
+            {
                 Some(waiting) if waiting.environment.len() < MAX_ENVIRONMENT => {
                     waiting
                         .environment
@@ -297,7 +300,7 @@ impl Handler for ConnectionHandler {
         _window: u32,
         _: &mut Transport,
     ) -> Result<(), russh::Error> {
-        self.forwarded.opened(id);
+        self.open.forwarded.opened(id);
         Ok(())
     }
 
@@ -410,17 +413,17 @@ impl Handler for ConnectionHandler {
         data: Bytes,
         _: &mut Transport,
     ) -> Result<(), russh::Error> {
-        match self.channels.lock().get(&id) {
+        match self.open.channels.lock().get(&id) {
             Some(channel) => channel.input(data),
-            None => self.forwarded.input(id, data),
+            None => self.open.forwarded.input(id, data),
         }
         Ok(())
     }
 
     async fn channel_eof(&mut self, id: ChannelId, _: &mut Transport) -> Result<(), russh::Error> {
-        match self.channels.lock().get_mut(&id) {
+        match self.open.channels.lock().get_mut(&id) {
             Some(channel) => channel.input_ends(),
-            None => self.forwarded.input_ends(id),
+            None => self.open.forwarded.input_ends(id),
         }
         Ok(())
     }
@@ -432,12 +435,15 @@ impl Handler for ConnectionHandler {
         id: ChannelId,
         _: &mut Transport,
     ) -> Result<(), russh::Error> {
-        self.forwarded.closed(id);
+        self.open.forwarded.closed(id);
         let closed = self.report_closed(id);
-        let channel = self.channels.lock().remove(&id);
+        let channel = self.open.channels.lock().remove(&id);
         if let (Some(channel), Some(session)) = (channel, self.session()) {
             let (ended, hang_up) = (session.end_of(id.into()), session.hang_up(id.into()));
-            self.channels.close(channel, ended, hang_up.send()).await;
+            self.open
+                .channels
+                .close(channel, ended, hang_up.send())
+                .await;
             closed.await;
         }
         Ok(())

@@ -5,10 +5,12 @@
 //! own it would take a hundred times that of memory. Small ones are therefore put together.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
+
+use super::lock;
 
 /// Packets from this size on are kept as they came.
 const LARGE: usize = 4 * 1024;
@@ -114,8 +116,7 @@ impl Queue {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // No code that can panic runs with the lock held.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 }
 

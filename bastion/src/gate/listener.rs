@@ -67,8 +67,8 @@ impl Surge {
         self.0.fetch_max(open, Ordering::Relaxed);
     }
 
-    /// Whether half of a crowd has gone, once.
-    fn is_over(&self, open: usize) -> bool {
+    /// Whether half of a crowd has gone; once for each crowd.
+    fn take_end(&self, open: usize) -> bool {
         let most = self.0.load(Ordering::Relaxed);
         let (now, relaxed) = (open.max(1), Ordering::Relaxed);
         most >= CROWD
@@ -151,7 +151,7 @@ fn admit(gate: &Arc<Gate>, shared: &Shared, stream: TcpStream, peer: SocketAddr)
         // A panic ends its own connection only; it is reported at standard error.
         let _panicked = serving.await;
         drop(room);
-        if surge.is_over(taken(&connections)) {
+        if surge.take_end(taken(&connections)) {
             process::trim_memory();
         }
     });
@@ -197,11 +197,11 @@ mod tests {
         (1..=1000).for_each(|open| surge.rise_to(open));
         let over: Vec<_> = (0..1000)
             .rev()
-            .filter(|&open| surge.is_over(open))
+            .filter(|&open| surge.take_end(open))
             .collect();
         assert_eq!(over, [500, 250, 125]);
         (1..CROWD).for_each(|open| surge.rise_to(open));
-        assert!(!surge.is_over(0));
+        assert!(!surge.take_end(0));
     }
 
     #[test]

@@ -26,11 +26,12 @@ mod session;
 mod shards;
 mod startups;
 mod stream;
+mod traffic;
 mod transport;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -83,8 +84,8 @@ pub enum GateError {
 
 /// What all connections share.
 struct Gate {
-    terms: RwLock<Arc<Terms>>,
-    rules: RwLock<Arc<Rules>>,
+    terms: watch::Sender<Arc<Terms>>,
+    rules: watch::Sender<Arc<Rules>>,
     monitor: Monitor,
     draining: watch::Receiver<Option<Duration>>,
 }
@@ -103,8 +104,8 @@ impl Gate {
         draining: watch::Receiver<Option<Duration>>,
     ) -> Self {
         Self {
-            terms: RwLock::new(Arc::new(terms)),
-            rules: RwLock::new(Arc::new(rules)),
+            terms: watch::Sender::new(Arc::new(terms)),
+            rules: watch::Sender::new(Arc::new(rules)),
             monitor,
             draining,
         }
@@ -112,35 +113,23 @@ impl Gate {
 
     /// Those of a connection that begins now.
     fn terms(&self) -> Arc<Terms> {
-        self.terms
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        self.terms.borrow().clone()
     }
 
     fn replace_limits(&self, limits: Limits) {
         let transports = self.terms().transports.with_limits(&limits);
-        *self
-            .terms
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) =
-            Arc::new(Terms { limits, transports });
+        let new = Terms { limits, transports };
+        self.terms.send_replace(Arc::new(new));
     }
 
     fn rules(&self) -> Arc<Rules> {
-        // A panic while the lock was held left a whole value: it is only ever replaced.
-        self.rules
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        self.rules.borrow().clone()
     }
+}
 
-    fn replace_rules(&self, rules: Rules) {
-        *self
-            .rules
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(rules);
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code that can panic runs with the lock held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Serves until the monitor says to end. Run with the link to the monitor inherited.
@@ -228,7 +217,9 @@ async fn hear(
 ) {
     while let Some(order) = messages.recv().await {
         match order {
-            monitor::Order::Rules(rules) => gate.replace_rules(*rules),
+            monitor::Order::Rules(rules) => {
+                gate.rules.send_replace(Arc::new(*rules));
+            }
             monitor::Order::Limits(limits) => gate.replace_limits(*limits),
             // The kernel can hold a thread up in the name of an account, such as by a descriptor
             // that takes its time to be closed. The monitor replaces a gate that does not answer.

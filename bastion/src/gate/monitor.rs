@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::link::AsyncLink;
+use super::lock;
 use crate::ipc::{ConnectionId, FromGate, GrantRequest, Limits, Link, LinkError, ToGate, Verdict};
 use crate::policy::Rules;
 
@@ -103,53 +104,38 @@ async fn listen(
     orders: mpsc::Sender<Order>,
 ) {
     while let Ok((message, descriptors)) = link.receive().await {
-        let (connection, answer) = match message {
+        let order = match message {
             ToGate::Setup(_) => continue,
-            ToGate::Rules(rules) => {
-                if orders.send(Order::Rules(rules)).await.is_err() {
-                    return;
-                }
-                continue;
-            }
-            ToGate::Limits(limits) => {
-                if orders.send(Order::Limits(limits)).await.is_err() {
-                    return;
-                }
-                continue;
-            }
-            ToGate::AreYouAlive => {
-                if orders.send(Order::SayAlive).await.is_err() {
-                    return;
-                }
-                continue;
-            }
-            ToGate::Drain(grace) => {
-                if orders.send(Order::Drain(grace)).await.is_err() {
-                    return;
-                }
-                continue;
-            }
             ToGate::Verdict {
                 connection,
                 verdict,
-            } => (connection, Answer::Verdict(verdict)),
+            } => {
+                answer(&waiting, connection, Answer::Verdict(verdict));
+                continue;
+            }
             ToGate::Session { connection, error } => {
                 let socket = descriptors.into_iter().next();
                 let session = match (error, socket) {
                     (None, Some(socket)) => Ok(socket),
                     (error, _) => Err(error.unwrap_or_else(|| "there is no socket".into())),
                 };
-                (connection, Answer::Session(session))
+                answer(&waiting, connection, Answer::Session(session));
+                continue;
             }
+            ToGate::Rules(rules) => Order::Rules(rules),
+            ToGate::Limits(limits) => Order::Limits(limits),
+            ToGate::AreYouAlive => Order::SayAlive,
+            ToGate::Drain(grace) => Order::Drain(grace),
         };
-        if let Some(asker) = lock(&waiting).remove(&connection) {
-            // One who has stopped waiting needs no answer.
-            let _gone = asker.send(answer);
+        if orders.send(order).await.is_err() {
+            return;
         }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // No code that can panic runs with the lock held.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn answer(waiting: &Waiting, connection: ConnectionId, answer: Answer) {
+    if let Some(asker) = lock(waiting).remove(&connection) {
+        // One who has stopped waiting needs no answer.
+        let _gone = asker.send(answer);
+    }
 }

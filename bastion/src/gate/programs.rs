@@ -3,7 +3,7 @@
 use russh::server::{Handle, Session as Transport};
 use russh::{ChannelId, Sig};
 
-use super::channels::{Channel, RunTerms};
+use super::channels::RunTerms;
 use super::handler::ConnectionHandler;
 use super::session::NotStarted;
 use super::transport;
@@ -22,10 +22,11 @@ impl ConnectionHandler {
         transport: &mut Transport,
     ) -> Result<(), russh::Error> {
         if self
+            .open
             .channels
             .lock()
             .get_mut(&id)
-            .and_then(Channel::waiting)
+            .and_then(|channel| channel.waiting.as_ref())
             .is_none()
         {
             // One program a channel (RFC 4254 §6.5); the one that runs goes on.
@@ -42,7 +43,7 @@ impl ConnectionHandler {
                 transport.eof(id)?;
                 transport.exit_status_request(id, NOT_STARTED)?;
                 transport.close(id)?;
-                self.channels.lock().remove(&id);
+                self.open.channels.lock().remove(&id);
             }
         }
         Ok(())
@@ -55,10 +56,11 @@ impl ConnectionHandler {
         handle: Handle,
     ) -> Result<(), String> {
         let waiting = self
+            .open
             .channels
             .lock()
             .get_mut(&id)
-            .and_then(Channel::take_waiting);
+            .and_then(|channel| channel.waiting.take());
         let waiting = waiting.ok_or("a program runs on this channel already")?;
         let session = self.session().ok_or("there is no session")?;
         let (pty, environment) = (waiting.pty.clone(), waiting.environment.clone());
@@ -68,8 +70,8 @@ impl ConnectionHandler {
             Ok(started) => started,
             Err(NotStarted::Refused(reason)) => {
                 // It may be asked for something else, as by clients that go without a subsystem.
-                if let Some(channel) = self.channels.lock().get_mut(&id) {
-                    channel.wait_on(waiting);
+                if let Some(channel) = self.open.channels.lock().get_mut(&id) {
+                    channel.waiting = Some(waiting);
                 }
                 return Err(reason);
             }
@@ -83,7 +85,7 @@ impl ConnectionHandler {
             idle_limit,
             ..self.run_terms(handle)
         };
-        let run = self.channels.run(id, waiting, started, &terms, closed);
+        let run = self.open.channels.run(id, waiting, started, &terms, closed);
         if run.is_err() {
             hang_up.send().await;
         }
@@ -103,6 +105,7 @@ impl ConnectionHandler {
     /// Tells the monitor that a channel is closed.
     pub(super) fn report_closed(&self, id: ChannelId) -> impl Future<Output = ()> + Send + 'static {
         let traffic = self
+            .open
             .channels
             .lock()
             .get(&id)

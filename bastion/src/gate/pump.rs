@@ -18,7 +18,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::input_queue;
-use super::stream::Traffic;
+use super::traffic::Traffic;
 use crate::sys::{read, readiness, socket};
 
 /// What a pipe holds unless it is told otherwise, and the most that is read at a time.

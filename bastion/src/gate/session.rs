@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use russh::Disconnect;
@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use super::forward::{Accepted, Connector};
 use super::handler::{ConnectionHandler, State};
 use super::link::AsyncLink;
+use super::lock;
 use crate::ipc::{
     ChannelNumber, FromSession, Link, LinkError, Program, ProgramEnd, PtyRequest, Started,
     ToSession,
@@ -204,7 +205,8 @@ impl ConnectionHandler {
                 .await;
         };
         let (new, accepted) = Session::new(socket, gone).map_err(|error| error.to_string())?;
-        self.forwarded
+        self.open
+            .forwarded
             .serve_accepted(accepted, self.carry_terms(handle, new.connector()));
         if let State::LoggedIn { session, .. } = &mut self.state {
             *session = Some(new);
@@ -280,9 +282,4 @@ fn sort(started: Started, descriptors: Vec<OwnedFd>) -> Result<Descriptors, NotS
             .map(Descriptors::Pipes)
             .map_err(wrong),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // No code that can panic runs with the lock held.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::lock;
 use crate::ipc::{ConnectionId, Limits};
 use crate::policy::startups::{self, SITS_AFTER, SourceNetwork, Stage, who_goes};
 
@@ -101,8 +102,7 @@ impl Startups {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Startup>> {
-        // No code that can panic runs with the lock held.
-        self.there.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.there)
     }
 }
 

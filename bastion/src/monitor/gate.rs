@@ -120,7 +120,7 @@ impl Gate {
         self.running.as_ref().is_some_and(|gate| !gate.ready)
     }
 
-    pub(super) fn is_alive(&mut self) {
+    pub(super) fn note_alive(&mut self) {
         if let Some(gate) = &mut self.running {
             gate.liveness.heard(Instant::now());
         }
@@ -133,7 +133,7 @@ impl Gate {
         }
     }
 
-    pub(super) fn is_ready(&mut self) {
+    pub(super) fn note_ready(&mut self) {
         self.failures = 0;
         self.has_served = true;
         if let Some(gate) = &mut self.running {
@@ -196,8 +196,8 @@ impl Gate {
         Some(line)
     }
 
-    /// Whether this child, which has ended, was the gate.
-    pub(super) fn has_ended(&mut self, pid: Pid) -> bool {
+    /// Takes note of a child's end; whether it was the gate.
+    pub(super) fn note_ended(&mut self, pid: Pid) -> bool {
         let gate = self.running.as_mut().filter(|gate| gate.pid == pid);
         gate.map(|gate| gate.reaped = true).is_some()
     }

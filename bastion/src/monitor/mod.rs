@@ -198,7 +198,7 @@ impl Monitor {
                 }
                 self.look_again()?;
             }
-            if self.has_stopped()? {
+            if self.finish_stopping()? {
                 return Ok(());
             }
         }
@@ -291,7 +291,7 @@ impl Monitor {
             let Some((pid, ended)) = process::reap() else {
                 break;
             };
-            if self.gate.has_ended(pid) {
+            if self.gate.note_ended(pid) {
                 // What it said last is still to be read.
                 self.hear_gate()?;
                 self.grants.clear();
@@ -302,7 +302,7 @@ impl Monitor {
                 self.gate.forget().map_err(MonitorError::GateUnusable)?;
                 continue;
             }
-            for event in self.sessions.has_ended(pid, ended) {
+            for event in self.sessions.note_ended(pid, ended) {
                 self.audit.record(&event)?;
             }
         }
@@ -330,7 +330,7 @@ impl Monitor {
     }
 
     /// Whether all has ended after SIGTERM; kills what has not by the deadline.
-    fn has_stopped(&mut self) -> Result<bool, MonitorError> {
+    fn finish_stopping(&mut self) -> Result<bool, MonitorError> {
         let Some(deadline) = self.stopping else {
             return Ok(false);
         };

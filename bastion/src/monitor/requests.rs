@@ -41,7 +41,7 @@ impl Monitor {
                 Ok(())
             }
             FromGate::Alive => {
-                self.gate.is_alive();
+                self.gate.note_alive();
                 Ok(())
             }
             FromGate::Opened { connection, peer } => self.connection_opened(connection, peer),
@@ -111,7 +111,7 @@ impl Monitor {
                  say sandbox = \"preferred\""
             )));
         }
-        self.gate.is_ready();
+        self.gate.note_ready();
         let listening = self.gate.addresses();
         self.audit.record(&Event::Listening { listening, fence })
     }

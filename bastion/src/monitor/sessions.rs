@@ -202,12 +202,12 @@ impl Sessions {
     pub(super) fn connection_closed(&mut self, connection: ConnectionId) {
         let its = self.running.values_mut();
         its.filter(|session| session.connection == connection)
-            .for_each(Running::is_over);
+            .for_each(Running::note_over);
     }
 
     /// The gate has ended, and all connections with it.
     pub(super) fn all_connections_closed(&mut self) {
-        self.running.values_mut().for_each(Running::is_over);
+        self.running.values_mut().for_each(Running::note_over);
     }
 
     /// Ends the sessions that have outlived their connections, for the account can stop them, and
@@ -260,9 +260,9 @@ impl Sessions {
     }
 
     /// Takes note of a child's end, with all it told before; nothing if it was no session.
-    pub(super) fn has_ended(&mut self, pid: Pid, ended: Ended) -> Vec<Event> {
+    pub(super) fn note_ended(&mut self, pid: Pid, ended: Ended) -> Vec<Event> {
         let mut events = Vec::new();
-        if self.starter.has_ended(pid) {
+        if self.starter.note_ended(pid) {
             return events;
         }
         let Some(mut session) = self.running.remove(&pid) else {
@@ -295,7 +295,7 @@ impl Sessions {
 }
 
 impl Running {
-    fn is_over(&mut self) {
+    fn note_over(&mut self) {
         self.over_since.get_or_insert_with(Instant::now);
     }
 

@@ -41,8 +41,8 @@ impl Starter {
         }
     }
 
-    /// Whether this child, which has ended, was the starter; it is forgotten.
-    pub(super) fn has_ended(&mut self, pid: Pid) -> bool {
+    /// Takes note of a child's end; whether it was the starter, which is forgotten.
+    pub(super) fn note_ended(&mut self, pid: Pid) -> bool {
         self.0.take_if(|running| running.pid == pid).is_some()
     }
 }

@@ -9,6 +9,8 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use ssh_key::encoding::base64::{Base64, Encoding};
 
+use keys::openssh::content_lines;
+
 use super::certificate::{MalformedCertificate, UserCertificate};
 use super::krl::{self, MalformedKrl};
 use super::public_key::{MalformedKey, PublicKey, names_a_certificate};
@@ -138,16 +140,10 @@ impl RevokedKeys {
         let mut revoked = Self::default();
         // A comment may be in any encoding; a key is ASCII.
         let text = String::from_utf8_lossy(bytes);
-        // Some editors start a file with a byte order mark.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
+        for (number, line) in content_lines(&text) {
             let key = parse_line(line).map_err(|problem| RevokedKeysError::Line {
                 origin: origin(),
-                line: index + 1,
+                line: number,
                 problem,
             })?;
             revoked.keys.extend(key.map(Vec::from));

@@ -75,11 +75,6 @@ impl MaxStartups {
         }
     }
 
-    /// The most there may be at a time.
-    pub fn full(&self) -> usize {
-        self.full
-    }
-
     /// Whether one of those that are there has to go before another comes; `dice` is a random
     /// number below 100.
     pub fn make_room(&self, there: usize, dice: u8) -> bool {

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use ssh_key::encoding::base64::{Base64, Encoding};
 
+use keys::openssh::content_lines;
+
 use super::public_key::{KeyType, MalformedKey, PublicKey, names_a_certificate};
 use super::refusal::printable;
 
@@ -94,16 +96,10 @@ impl TrustedUserCaKeys {
     /// One bad line spoils the file: an administrator who meant to trust two CAs should hear about it.
     pub fn parse(text: &str, origin: &str) -> Result<Self, TrustedUserCaKeysError> {
         let mut keys: Vec<PublicKey> = Vec::new();
-        // Some editors start a file with a byte order mark.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
+        for (number, line) in content_lines(text) {
             let key = parse_line(line).map_err(|problem| TrustedUserCaKeysError::Line {
                 origin: origin.to_owned(),
-                line: index + 1,
+                line: number,
                 problem,
             })?;
             if !keys.contains(&key) {

@@ -4,7 +4,7 @@
 //! It takes orders from the gate, but what may be done at all it knows from the monitor: a gate
 //! that was taken over gets no more from it than the certificate permits.
 
-pub mod environment;
+mod environment;
 mod environment_file;
 mod forward;
 #[cfg(fuzzing)]

@@ -1,5 +1,6 @@
 //! Programs that people use over ssh, each as it uses ssh: editors, automation, terminals that
-//! outlive their connection, another library than OpenSSH. git, rsync, sshfs and lftp are in `sftp`.
+//! outlive their connection, another library than OpenSSH. git, rsync, sshfs and lftp are in
+//! `sftp_clients`.
 
 #![allow(
     clippy::unwrap_used,

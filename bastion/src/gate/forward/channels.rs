@@ -3,8 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use russh::server::{ChannelOpenHandle, Handle, Msg};
@@ -14,17 +13,15 @@ use tokio::task::JoinSet;
 
 use super::connector::{Accepted, Connector};
 use super::listeners::Listeners;
-use crate::gate::channels::RunTerms;
+use crate::gate::channels::{LINGER, RunTerms};
+use crate::gate::lock;
 use crate::gate::pump::{Descriptor, Input, Output};
-use crate::gate::stream::{Activity, Traffic};
+use crate::gate::traffic::{Activity, Traffic};
 use crate::gate::{Gate, Terms, input_queue};
 use crate::ipc::{
     ConnectionId, Destination, ForwardFailure, FromGate, ListenAddress, ListenerNumber,
     MAX_FORWARDS,
 };
-
-/// How long a far end may take to read what a client has sent before it closed the channel.
-const LINGER: Duration = Duration::from_secs(30);
 
 /// The forwarded channels of one connection, and what is listened at for it. Shared with the
 /// tasks that carry them.
@@ -310,8 +307,7 @@ impl ForwardedChannels {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs with the lock held.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

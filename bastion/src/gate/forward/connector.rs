@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::gate::link::AsyncLink;
+use crate::gate::lock;
 use crate::ipc::{
     ChannelNumber, Destination, ForwardAnswer, ForwardFailure, ForwardOrder, FromSession,
     ListenAddress, ListenerNumber, MAX_UNTAKEN, ToSession,
@@ -184,8 +185,7 @@ impl Connector {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // No code that can panic runs with the lock held.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 

@@ -42,7 +42,7 @@ impl ConnectionHandler {
         };
         let terms = self.carry_terms(handle, connector);
         let (_, writer) = channel.split();
-        if let Err(reply) = self.forwarded.open_direct(to, writer, reply, terms) {
+        if let Err(reply) = self.open.forwarded.open_direct(to, writer, reply, terms) {
             let failure = ForwardFailure::Shortage("too many connections are forwarded".into());
             reply.reject(refusal(&failure)).await;
         }
@@ -67,7 +67,7 @@ impl ConnectionHandler {
     /// auth-agent-req@openssh.com: one socket for the connection, whichever channel asks.
     pub(in crate::gate) async fn listen_for_agent(&mut self, handle: Handle) -> bool {
         let permitted = self.permits(Permissions::agent_forwarding);
-        if !permitted || self.forwarded.has_agent() {
+        if !permitted || self.open.forwarded.has_agent() {
             return permitted;
         }
         if self.open_session(handle).await.is_err() {
@@ -82,14 +82,14 @@ impl ConnectionHandler {
     }
 
     async fn listen_by(&self, connector: &Connector, at: ListenAddress) -> Option<u16> {
-        let number = self.forwarded.add_listener(at.clone())?;
+        let number = self.open.forwarded.add_listener(at.clone())?;
         match connector.listen(number, at.clone()).await {
             Ok(port) => {
-                self.forwarded.set_port(number, port);
+                self.open.forwarded.set_port(number, port);
                 Some(port)
             }
             Err(_) => {
-                self.forwarded.remove_listener(&at);
+                self.open.forwarded.remove_listener(&at);
                 None
             }
         }
@@ -98,7 +98,8 @@ impl ConnectionHandler {
     /// cancel-tcpip-forward and cancel-streamlocal-forward@openssh.com. Connections that were
     /// accepted before go on.
     pub(in crate::gate) async fn cancel_listen(&mut self, at: &ListenAddress) -> bool {
-        let (Some(session), Some(number)) = (self.session(), self.forwarded.remove_listener(at))
+        let (Some(session), Some(number)) =
+            (self.session(), self.open.forwarded.remove_listener(at))
         else {
             return false;
         };

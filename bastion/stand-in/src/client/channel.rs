@@ -57,35 +57,6 @@ pub struct OpenFailure {
     pub description: String,
 }
 
-/// SSH_MSG_CHANNEL_OPEN from the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerOpen {
-    /// "channel type".
-    pub kind: String,
-    /// "sender channel".
-    pub sender: u32,
-    /// "initial window size".
-    pub window: u32,
-    /// "maximum packet size".
-    pub max_packet: u32,
-    /// What follows.
-    pub fields: Bytes,
-}
-
-impl ServerOpen {
-    pub(super) fn parse(payload: &Bytes) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
-        reader.u8()?;
-        Ok(Self {
-            kind: reader.text()?.to_owned(),
-            sender: reader.u32()?,
-            window: reader.u32()?,
-            max_packet: reader.u32()?,
-            fields: payload.slice_ref(reader.rest()),
-        })
-    }
-}
-
 /// Our side of a channel.
 #[derive(Default)]
 pub(super) struct Channel {
@@ -130,38 +101,6 @@ impl Client {
             }
             self.pump().await?;
         }
-    }
-
-    /// The next channel that the server opens; answer with [`Client::confirm`].
-    pub async fn server_open(&mut self) -> Result<ServerOpen, Error> {
-        loop {
-            if let Some(open) = self.server_opens.pop_front() {
-                return Ok(open);
-            }
-            self.pump().await?;
-        }
-    }
-
-    /// Confirms a channel of the server's. Returns our number for it.
-    pub async fn confirm(&mut self, open: &ServerOpen) -> Result<u32, Error> {
-        let id = self.next_channel;
-        self.next_channel += 1;
-        let (window, max_packet) = (self.options.window, self.options.max_packet);
-        let channel = Channel {
-            remote: open.sender,
-            remote_window: open.window.into(),
-            remote_max_packet: open.max_packet,
-            local_window: window.into(),
-            opened: Some(Ok(())),
-            ..Channel::default()
-        };
-        self.channels.insert(id, channel);
-        let confirm = Writer::message(SSH_MSG_CHANNEL_OPEN_CONFIRMATION)
-            .u32(open.sender)
-            .u32(id);
-        self.send(&confirm.u32(window).u32(max_packet).into_vec())
-            .await?;
-        Ok(id)
     }
 
     /// Sends a channel request without waiting for anything.

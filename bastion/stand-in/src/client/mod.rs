@@ -17,7 +17,7 @@ mod login;
 mod options;
 
 pub use bulk::Output;
-pub use channel::{ChannelEvent, OpenFailure, ServerOpen};
+pub use channel::{ChannelEvent, OpenFailure};
 pub use login::Authentication;
 pub use options::Options;
 
@@ -106,7 +106,6 @@ pub struct Client {
     next_channel: u32,
     /// Replies to our global requests: what follows REQUEST_SUCCESS, or nothing.
     global_replies: VecDeque<Option<Bytes>>,
-    server_opens: VecDeque<ServerOpen>,
     global_requests: Vec<Bytes>,
 }
 
@@ -143,7 +142,6 @@ impl Client {
             channels: BTreeMap::new(),
             next_channel: 0,
             global_replies: VecDeque::new(),
-            server_opens: VecDeque::new(),
             global_requests: Vec::new(),
         })
     }
@@ -220,12 +218,6 @@ impl Client {
         self.flush().await
     }
 
-    /// Sends bytes that are no packet at all.
-    pub async fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.transport.forge_bytes(bytes);
-        self.flush().await
-    }
-
     /// The next message as it is, checked against the rules but not acted upon;
     /// SSH_MSG_DISCONNECT is an error. Not to be mixed with methods that wait for something.
     pub async fn recv(&mut self) -> Result<Bytes, Error> {
@@ -290,10 +282,8 @@ impl Client {
                 let pong = payload.get(1..).unwrap_or_default();
                 self.transport.send_parts(&[&[SSH2_MSG_PONG], pong])?;
             }
-            SSH_MSG_CHANNEL_OPEN => {
-                self.server_opens
-                    .push_back(ServerOpen::parse(&payload).map_err(malformed)?);
-            }
+            // Nobody here answers one.
+            SSH_MSG_CHANNEL_OPEN => {}
             SSH_MSG_CHANNEL_OPEN_CONFIRMATION..=SSH_MSG_CHANNEL_FAILURE => {
                 self.take_channel_message(number, &payload)?;
             }
