@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bastion::config::{self, Config, LogFormat, Overrides};
+use bastion::config::Source;
 use clap::{Args, Parser, Subcommand};
 
 /// An SSH server for holders of certificates signed by the Pomerium User CA.
@@ -16,40 +16,17 @@ struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    serve: Serve,
+    serve: Source,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Check the configuration and say what is wrong with it.
-    CheckConfig(Serve),
+    CheckConfig(Source),
     /// Ask the running server, and another service if given, whether they are well.
     Healthcheck(Healthcheck),
     #[command(hide = true)]
     SftpServer(bastion::sftp::Options),
-}
-
-/// What to serve; each wins over the configuration.
-#[derive(Args, Clone)]
-struct Serve {
-    /// The configuration; by default /etc/bastion/bastion.toml, if it is there
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// An address and port to listen on (may be given several times)
-    #[arg(long, value_name = "IP:PORT")]
-    listen: Vec<SocketAddr>,
-    /// A file of public keys: who may sign certificates
-    #[arg(long, value_name = "FILE")]
-    trusted_user_ca_keys: Option<PathBuf>,
-    /// The folder of the host keys; they are made where missing
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
-    /// A login name, and the account that it stands for if that has another name (may be given several times)
-    #[arg(long, value_name = "NAME[=ACCOUNT]", value_parser = login)]
-    login: Vec<(String, String)>,
-    /// How events are written to standard output
-    #[arg(long, value_enum)]
-    log_format: Option<LogFormat>,
 }
 
 /// Whom to ask.
@@ -67,38 +44,6 @@ struct Healthcheck {
     /// How long each may take
     #[arg(long, value_name = "TIME", default_value = "4s", value_parser = humantime::parse_duration)]
     timeout: std::time::Duration,
-}
-
-fn login(text: &str) -> Result<(String, String), String> {
-    let (name, account) = text.split_once('=').unwrap_or((text, text));
-    match name.is_empty() || account.is_empty() {
-        true => Err("neither the login name nor the account can be empty".into()),
-        false => Ok((name.into(), account.into())),
-    }
-}
-
-impl Serve {
-    fn source(self) -> config::Source {
-        let Self {
-            config,
-            listen,
-            trusted_user_ca_keys,
-            state_dir,
-            login,
-            log_format,
-        } = self;
-        let overrides = Overrides {
-            listen,
-            trusted_user_ca_keys,
-            state_dir,
-            logins: login,
-            log_format,
-        };
-        config::Source {
-            file: config,
-            overrides,
-        }
-    }
 }
 
 fn main() -> ExitCode {
@@ -124,15 +69,15 @@ fn main() -> ExitCode {
 
 fn run(CommandLine { command, serve }: CommandLine) -> anyhow::Result<()> {
     match command {
-        None => Ok(bastion::monitor::run(serve.source())?),
-        Some(Command::CheckConfig(serve)) => check_config(serve),
+        None => Ok(bastion::monitor::run(serve)?),
+        Some(Command::CheckConfig(source)) => check_config(source),
         Some(Command::Healthcheck(whom)) => healthcheck(whom),
         Some(Command::SftpServer(options)) => Ok(bastion::sftp::run(&options)?),
     }
 }
 
-fn check_config(serve: Serve) -> anyhow::Result<()> {
-    let config = serve.source().load()?;
+fn check_config(source: Source) -> anyhow::Result<()> {
+    let config = source.load()?;
     for line in bastion::monitor::check(&config)? {
         println!("bastion: {line}");
     }
@@ -142,16 +87,22 @@ fn check_config(serve: Serve) -> anyhow::Result<()> {
 
 fn healthcheck(whom: Healthcheck) -> anyhow::Result<()> {
     let Healthcheck {
-        config,
+        config: file,
         listen,
         http,
         timeout,
     } = whom;
     let listen = match listen {
-        Some(address) => vec![address],
-        None => Config::load(config.as_deref(), Overrides::default())?.listen,
+        Some(address) => Some(address),
+        None => {
+            let source = Source {
+                file,
+                ..Source::default()
+            };
+            source.load()?.listen.first().copied()
+        }
     };
-    for &address in listen.iter().take(1) {
+    if let Some(address) = listen {
         bastion::healthcheck::ssh(address, timeout)?;
         println!("SSH at port {} is well", address.port());
     }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+
 use super::{Config, ConfigError, LogFormat};
 use crate::sys::files;
 
@@ -12,12 +14,15 @@ pub const DEFAULT_FILE: &str = "/etc/bastion/bastion.toml";
 /// The largest file that is read, in bytes.
 pub const MAX_LENGTH: u64 = 32 * 1024;
 
-/// Where the configuration comes from, each time that it is read.
-#[derive(Clone, Debug, Default)]
+/// What to serve; each wins over the configuration.
+#[derive(Args, Clone, Debug, Default)]
 pub struct Source {
-    /// Must be there if it is named; if not, the default one is read if it is there.
+    /// The configuration; by default /etc/bastion/bastion.toml, if it is there
+    // Must be there if it is named.
+    #[arg(long = "config", value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// What wins over it.
+    #[command(flatten)]
     pub overrides: Overrides,
 }
 
@@ -29,7 +34,12 @@ impl Source {
 
     /// The configuration as it is now.
     pub fn load(&self) -> Result<Config, ConfigError> {
-        Config::load(self.file.as_deref(), self.overrides.clone())
+        let config = match &self.file {
+            Some(file) => Config::read(file)?,
+            None if may_be_there(self.path()) => Config::read(self.path())?,
+            None => Config::default(),
+        };
+        config.overridden_by(self.overrides.clone())
     }
 
     /// The configuration that the file asks for, by its content.
@@ -39,33 +49,35 @@ impl Source {
     }
 }
 
-/// What the command line says; it wins over the file.
-#[derive(Clone, Debug, Default)]
+/// What the command line says of the configuration.
+#[derive(Args, Clone, Debug, Default)]
 pub struct Overrides {
-    /// `--listen`
+    /// An address and port to listen on (may be given several times)
+    #[arg(long, value_name = "IP:PORT")]
     pub listen: Vec<SocketAddr>,
-    /// `--trusted-user-ca-keys`
+    /// A file of public keys: who may sign certificates
+    #[arg(long, value_name = "FILE")]
     pub trusted_user_ca_keys: Option<PathBuf>,
-    /// `--state-dir`
+    /// The folder of the host keys; they are made where missing
+    #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// `--login`
+    /// A login name, and the account that it stands for if that has another name (may be given several times)
+    #[arg(long = "login", value_name = "NAME[=ACCOUNT]", value_parser = login)]
     pub logins: Vec<(String, String)>,
-    /// `--log-format`
+    /// How events are written to standard output
+    #[arg(long, value_enum)]
     pub log_format: Option<LogFormat>,
 }
 
-impl Config {
-    /// The configuration of a file and a command line: `file` must be there if it is named; if
-    /// not, the default one is read if it is there.
-    pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
-        let config = match (file, Path::new(DEFAULT_FILE)) {
-            (Some(file), _) => Self::read(file)?,
-            (None, file) if may_be_there(file) => Self::read(file)?,
-            (None, _) => Self::default(),
-        };
-        config.overridden_by(overrides)
+fn login(text: &str) -> Result<(String, String), String> {
+    let (name, account) = text.split_once('=').unwrap_or((text, text));
+    match name.is_empty() || account.is_empty() {
+        true => Err("neither the login name nor the account can be empty".into()),
+        false => Ok((name.into(), account.into())),
     }
+}
 
+impl Config {
     fn overridden_by(mut self, overrides: Overrides) -> Result<Self, ConfigError> {
         self.apply(overrides);
         self.check()?;

@@ -130,7 +130,11 @@ fn the_command_line_wins() {
         logins: vec![("a".into(), "b".into())],
         ..Overrides::default()
     };
-    let config = Config::load(None, overrides).unwrap();
+    let source = Source {
+        file: None,
+        overrides,
+    };
+    let config = source.load().unwrap();
     assert_eq!(config.logins, BTreeMap::from([("a".into(), "b".into())]));
 }
 
