@@ -135,9 +135,9 @@ const RULES: &[Rule<Trial>] = &[
     Rule("an unknown extension", |t| t.arguments(["-O", "extension:permit-root@example.com=yes"]), ALL),
     Rule("the wrong capitals in an extension", |t| t.arguments(["-O", "clear", "-O", "extension:Permit-Pty"]), "claw:"),
     Rule("a critical option as an extension limits nothing", |t| t.arguments(["-O", "extension:force-command=ls"]), ALL),
-    Rule("no pty by configuration", |t| t.rules.permit_pty = false, "claw: port-forwarding agent-forwarding"),
-    Rule("no port forwarding by configuration", |t| t.rules.permit_port_forwarding = false, "claw: pty agent-forwarding"),
-    Rule("no agent forwarding by configuration", |t| t.rules.permit_agent_forwarding = false, "claw: pty port-forwarding"),
+    Rule("no pty by configuration", |t| t.rules.permits.pty = false, "claw: port-forwarding agent-forwarding"),
+    Rule("no port forwarding by configuration", |t| t.rules.permits.port_forwarding = false, "claw: pty agent-forwarding"),
+    Rule("no agent forwarding by configuration", |t| t.rules.permits.agent_forwarding = false, "claw: pty port-forwarding"),
 ];
 
 #[rustfmt::skip]

@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bastion::policy::{
-    AuthRequest, LoginRequest, Proof, Revocations, Rules, TrustedUserCaKeys, UserCertificate,
+    AuthRequest, LoginRequest, Permits, Proof, Revocations, Rules, TrustedUserCaKeys, UserCertificate,
     authorize, decide,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -62,9 +62,7 @@ impl Login {
             trusted_user_ca_keys: TrustedUserCaKeys::parse(&line, "ca").expect("a CA's key"),
             revocations: Revocations::None,
             logins: [("claw".into(), "claw".into())].into(),
-            permit_pty: true,
-            permit_port_forwarding: true,
-            permit_agent_forwarding: true,
+            permits: Permits::ALL,
         };
         Self {
             certificate,

@@ -13,7 +13,7 @@ fuzz_target!(|input: &[u8]| {
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
     let _limits = config.limits(None);
-    let _terms = config.terms();
+    let _permits = config.permits();
     let forwarding = config.forwarding_rules();
     let metadata: SocketAddr = "169.254.169.254:80".parse().expect("an address");
     let decided = forwarding.may_connect("169.254.169.254", metadata);

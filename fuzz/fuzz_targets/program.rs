@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::LazyLock;
 
 use bastion::config::Config;
-use bastion::ipc::{ConnectionId, SessionSetup};
+use bastion::ipc::{ConnectionId, SessionConfig, SessionSetup};
 use bastion::session::fuzzing::{environment, modes};
 use bastion::sys::account::Account;
 use bastion::sys::spawn::ProgramLimits;
@@ -24,21 +24,23 @@ static SETUP: LazyLock<SessionSetup> = LazyLock::new(|| {
         connection: ConnectionId(1),
         peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
         local: SocketAddr::from((Ipv4Addr::LOCALHOST, 22)),
-        terms: config.terms(),
-        forwarding: config.forwarding_rules(),
+        permits: config.permits(),
         force_command: None,
-        subsystem: BTreeMap::new(),
-        // The worst that can be configured.
-        accept_env: vec!["*".to_owned()],
-        environment: vec![("PATH".to_owned(), "/bin".to_owned())],
-        terminal_group: None,
-        no_new_privileges: false,
-        permit_network: true,
-        print_motd: false,
-        program_limits: ProgramLimits {
-            descriptors: 1024,
-            processes: None,
-            dump: 0,
+        config: SessionConfig {
+            forwarding: config.forwarding_rules(),
+            subsystem: BTreeMap::new(),
+            // The worst that can be configured.
+            accept_env: vec!["*".to_owned()],
+            environment: vec![("PATH".to_owned(), "/bin".to_owned())],
+            terminal_group: None,
+            no_new_privileges: false,
+            permit_network: true,
+            print_motd: false,
+            program_limits: ProgramLimits {
+                descriptors: 1024,
+                processes: None,
+                dump: 0,
+            },
         },
     }
 });

@@ -3,7 +3,7 @@
 pub mod naive;
 
 use bastion::ipc::decode;
-use bastion::policy::{Revocations, Rules, TrustedUserCaKeys};
+use bastion::policy::{Permits, Revocations, Rules, TrustedUserCaKeys};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -16,9 +16,7 @@ pub fn rules(ca: &str, logins: &[&str]) -> Rules {
             .iter()
             .map(|&name| (name.into(), "claw".into()))
             .collect(),
-        permit_pty: true,
-        permit_port_forwarding: true,
-        permit_agent_forwarding: true,
+        permits: Permits::ALL,
     }
 }
 

@@ -18,7 +18,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::ipc::{Limits, SessionTerms};
+use crate::ipc::Limits;
+use crate::policy::Permits;
 use crate::policy::forwarding::{EndpointPattern, ForwardingRules, GatewayPorts};
 use crate::policy::lifetime;
 use crate::policy::startups::MaxStartups;
@@ -216,8 +217,8 @@ impl Config {
     }
 
     /// What sessions may have at most.
-    pub fn terms(&self) -> SessionTerms {
-        SessionTerms {
+    pub fn permits(&self) -> Permits {
+        Permits {
             pty: self.permit_tty,
             port_forwarding: self.allow_tcp_forwarding,
             agent_forwarding: self.allow_agent_forwarding,

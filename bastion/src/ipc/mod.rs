@@ -21,8 +21,8 @@ pub use gate::{
 };
 pub use link::{Link, LinkError, MAX_MESSAGE, decode};
 pub use session::{
-    FromSession, FromStarter, Program, ProgramEnd, ProgramKind, PtyRequest, SessionEvent,
-    SessionSetup, SessionTerms, Started, ToSession, ToStarter,
+    FromSession, FromStarter, Program, ProgramEnd, ProgramKind, PtyRequest, SessionConfig,
+    SessionEvent, SessionSetup, Started, ToSession, ToStarter,
 };
 
 /// A connection's number, counted by the gate.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::forward::{ForwardAnswer, ForwardEvent, ForwardOrder};
 use super::{ChannelNumber, ConnectionId};
+use crate::policy::Permits;
 use crate::policy::forwarding::ForwardingRules;
 use crate::sys::account::Account;
 use crate::sys::pty::WindowSize;
@@ -42,11 +43,18 @@ pub struct SessionSetup {
     /// The connection's near end.
     pub local: SocketAddr,
     /// What the certificate and the configuration permit, both.
-    pub terms: SessionTerms,
-    /// What may be forwarded, if forwarding is permitted at all.
-    pub forwarding: ForwardingRules,
+    pub permits: Permits,
     /// The only command there is, whatever is asked for (force-command).
     pub force_command: Option<String>,
+    /// What all sessions get.
+    pub config: SessionConfig,
+}
+
+/// What the configuration gives to every session.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SessionConfig {
+    /// What may be forwarded, if forwarding is permitted at all.
+    pub forwarding: ForwardingRules,
     /// Subsystems by name, and the command of each.
     pub subsystem: BTreeMap<String, String>,
     /// Names of variables that the client may set; `*` and `?` are wildcards.
@@ -63,17 +71,6 @@ pub struct SessionSetup {
     pub print_motd: bool,
     /// What programs may use up.
     pub program_limits: ProgramLimits,
-}
-
-/// What the configuration permits, whatever a certificate says.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct SessionTerms {
-    /// Terminals.
-    pub pty: bool,
-    /// TCP and Unix-socket forwarding.
-    pub port_forwarding: bool,
-    /// Forwarding of the user's authentication agent.
-    pub agent_forwarding: bool,
 }
 
 /// What a session tells the monitor, for the audit log.

@@ -275,14 +275,11 @@ impl Monitor {
 
     /// Who may log in, as of now.
     fn rules(&self) -> Rules {
-        let terms = self.config.terms();
         Rules {
             trusted_user_ca_keys: self.keys.trusted(),
             revocations: self.keys.revocations(),
             logins: self.config.logins.clone(),
-            permit_pty: terms.pty,
-            permit_port_forwarding: terms.port_forwarding,
-            permit_agent_forwarding: terms.agent_forwarding,
+            permits: self.config.permits(),
         }
     }
 

@@ -16,8 +16,7 @@ use super::clocks;
 use super::grants::Grant;
 use super::starter::Starter;
 use crate::config::Config;
-use crate::ipc::{ConnectionId, Link, LinkError, SessionEvent, SessionSetup, SessionTerms};
-use crate::policy::forwarding::ForwardingRules;
+use crate::ipc::{ConnectionId, Link, LinkError, SessionConfig, SessionEvent, SessionSetup};
 use crate::policy::lifetime::{self, LoggedIn};
 use crate::policy::wildcard;
 use crate::sys::account::{Account, terminal_group};
@@ -39,41 +38,28 @@ pub(super) struct Sessions {
     starter: Starter,
     /// All links, by their process: however many there are, only those that say something cost.
     links: Epoll,
-    terms: Terms,
+    config: SessionConfig,
+    lifetime: Arc<lifetime::Limits>,
     /// What programs may use up unless the configuration says otherwise.
     inherited: ProgramLimits,
-    terminal_group: Option<u32>,
 }
 
-/// What the configuration gives to sessions that are opened from now on.
-struct Terms {
-    subsystem: BTreeMap<String, String>,
-    forwarding: ForwardingRules,
-    accept_env: Vec<String>,
-    environment: Vec<(String, String)>,
-    no_new_privileges: bool,
-    permit_network: bool,
-    print_motd: bool,
-    lifetime: Arc<lifetime::Limits>,
-    program_limits: ProgramLimits,
-}
-
-impl Terms {
-    fn new(config: &Config, inherited: ProgramLimits) -> Self {
-        Self {
-            subsystem: config.subsystem.clone(),
-            forwarding: config.forwarding_rules(),
-            accept_env: config.accept_env.clone(),
-            environment: container_environment(config, own_environment()),
-            no_new_privileges: config.no_new_privileges,
-            permit_network: config.permit_network,
-            print_motd: config.print_motd,
-            lifetime: config.lifetime().into(),
-            program_limits: ProgramLimits {
-                processes: config.max_processes.or(inherited.processes),
-                ..inherited
-            },
-        }
+/// What sessions get that are opened from now on. `inherited`: what programs may use up unless the
+/// configuration says otherwise.
+fn session_config(config: &Config, inherited: ProgramLimits) -> SessionConfig {
+    SessionConfig {
+        forwarding: config.forwarding_rules(),
+        subsystem: config.subsystem.clone(),
+        accept_env: config.accept_env.clone(),
+        environment: container_environment(config, own_environment()),
+        terminal_group: terminal_group(),
+        no_new_privileges: config.no_new_privileges,
+        permit_network: config.permit_network,
+        print_motd: config.print_motd,
+        program_limits: ProgramLimits {
+            processes: config.max_processes.or(inherited.processes),
+            ..inherited
+        },
     }
 }
 
@@ -98,15 +84,16 @@ impl Sessions {
             running: HashMap::new(),
             starter: Starter::default(),
             links: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            terms: Terms::new(config, inherited),
+            config: session_config(config, inherited),
+            lifetime: config.lifetime().into(),
             inherited,
-            terminal_group: terminal_group(),
         })
     }
 
     /// What sessions get that are opened from now on.
     pub(super) fn configure(&mut self, config: &Config) {
-        self.terms = Terms::new(config, self.inherited);
+        self.config = session_config(config, self.inherited);
+        self.lifetime = config.lifetime().into();
     }
 
     /// Starts the session process of a connection. Returns what happened and the gate's end of
@@ -121,7 +108,7 @@ impl Sessions {
             at: grant.at,
             valid_before: grant.permissions.valid_before(),
         };
-        if let Some((Duration::ZERO, why)) = self.terms.lifetime.last_moment(login, clocks()) {
+        if let Some((Duration::ZERO, why)) = self.lifetime.last_moment(login, clocks()) {
             return Err(why.to_string());
         }
         let name = grant.permissions.account();
@@ -152,7 +139,7 @@ impl Sessions {
             connection,
             account: name.to_owned(),
             login,
-            lifetime: self.terms.lifetime.clone(),
+            lifetime: self.lifetime.clone(),
             over_since: None,
             overdue_since: None,
             link: Some(link),
@@ -180,21 +167,9 @@ impl Sessions {
             connection,
             peer: grant.peer,
             local: grant.local,
-            terms: SessionTerms {
-                pty: permissions.pty(),
-                port_forwarding: permissions.port_forwarding(),
-                agent_forwarding: permissions.agent_forwarding(),
-            },
-            forwarding: self.terms.forwarding.clone(),
+            permits: permissions.permits(),
             force_command: permissions.force_command().map(str::to_owned),
-            subsystem: self.terms.subsystem.clone(),
-            accept_env: self.terms.accept_env.clone(),
-            environment: self.terms.environment.clone(),
-            terminal_group: self.terminal_group,
-            no_new_privileges: self.terms.no_new_privileges,
-            permit_network: self.terms.permit_network,
-            print_motd: self.terms.print_motd,
-            program_limits: self.terms.program_limits,
+            config: self.config.clone(),
         }
     }
 

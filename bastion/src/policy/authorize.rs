@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::certificate::{CertificateType, UserCertificate};
-use super::options::{CriticalOptions, Extensions};
+use super::options::{CriticalOptions, Extensions, Permits};
 use super::refusal::Refusal;
 use super::revoked_keys::Revocations;
 use super::signature::{SecurityKeyFlags, SignatureError};
@@ -37,12 +37,8 @@ pub struct Rules {
     pub revocations: Revocations,
     /// Which account each login name is. A name that is not in here is nobody's; there is no default.
     pub logins: BTreeMap<String, String>,
-    /// Whether a certificate's permit-pty counts.
-    pub permit_pty: bool,
-    /// Whether a certificate's permit-port-forwarding counts.
-    pub permit_port_forwarding: bool,
-    /// Whether a certificate's permit-agent-forwarding counts.
-    pub permit_agent_forwarding: bool,
+    /// Which of a certificate's extensions count.
+    pub permits: Permits,
 }
 
 /// Whether this certificate lets this request in, and to what.
@@ -69,9 +65,7 @@ pub fn authorize(
     Ok(Permissions {
         account,
         force_command: options.force_command,
-        pty: extensions.pty && rules.permit_pty,
-        port_forwarding: extensions.port_forwarding && rules.permit_port_forwarding,
-        agent_forwarding: extensions.agent_forwarding && rules.permit_agent_forwarding,
+        permits: extensions.permits.and(rules.permits),
         valid_before: certificate.valid_before(),
     })
 }
@@ -212,9 +206,7 @@ fn check_touch(
 pub struct Permissions {
     account: String,
     force_command: Option<String>,
-    pty: bool,
-    port_forwarding: bool,
-    agent_forwarding: bool,
+    permits: Permits,
     valid_before: u64,
 }
 
@@ -231,22 +223,28 @@ impl Permissions {
         self.force_command.as_deref()
     }
 
+    /// What the user may have.
+    #[must_use]
+    pub fn permits(&self) -> Permits {
+        self.permits
+    }
+
     /// Whether the user may have terminals.
     #[must_use]
     pub fn pty(&self) -> bool {
-        self.pty
+        self.permits.pty
     }
 
     /// Whether the user may forward ports and sockets, either way.
     #[must_use]
     pub fn port_forwarding(&self) -> bool {
-        self.port_forwarding
+        self.permits.port_forwarding
     }
 
     /// Whether the user may forward an agent.
     #[must_use]
     pub fn agent_forwarding(&self) -> bool {
-        self.agent_forwarding
+        self.permits.agent_forwarding
     }
 
     /// The first second at which the certificate is no longer valid; 2^64-1 is "forever".

@@ -58,6 +58,7 @@ pub use self::authorize::{AuthRequest, Permissions, Rules, authorize, check_stan
 pub use self::certificate::{CertificateType, MalformedCertificate, NamedData, UserCertificate};
 pub use self::decide::{Decision, LoginRequest, decide, decide_on_offered};
 pub use self::krl::MalformedKrl;
+pub use self::options::Permits;
 pub use self::proof::{Proof, ProofError};
 pub use self::public_key::{KeyType, MalformedKey, PublicKey};
 pub use self::refusal::{Refusal, printable};

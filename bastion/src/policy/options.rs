@@ -3,6 +3,8 @@
 //! draft-ietf-sshm-cert, formerly PROTOCOL.certkeys, "Critical options" and "Extensions"; verify-required
 //! is described in OpenSSH's PROTOCOL.u2f.
 
+use serde::{Deserialize, Serialize};
+
 use super::certificate::NamedData;
 use super::refusal::Refusal;
 use super::source_address::SourceAddresses;
@@ -41,12 +43,40 @@ impl CriticalOptions {
     }
 }
 
-/// What a certificate permits. Absent means no.
+/// What somebody permits: a certificate by its extensions, the configuration, or both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permits {
+    /// Terminals.
+    pub pty: bool,
+    /// Forwarding of ports and sockets, either way.
+    pub port_forwarding: bool,
+    /// Forwarding of the user's authentication agent.
+    pub agent_forwarding: bool,
+}
+
+impl Permits {
+    /// Everything.
+    pub const ALL: Self = Self {
+        pty: true,
+        port_forwarding: true,
+        agent_forwarding: true,
+    };
+
+    /// What both permit.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            pty: self.pty && other.pty,
+            port_forwarding: self.port_forwarding && other.port_forwarding,
+            agent_forwarding: self.agent_forwarding && other.agent_forwarding,
+        }
+    }
+}
+
+/// A certificate's extensions. Absent means no.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extensions {
-    pub(super) pty: bool,
-    pub(super) port_forwarding: bool,
-    pub(super) agent_forwarding: bool,
+    pub(super) permits: Permits,
     pub(super) no_touch_required: bool,
 }
 
@@ -57,9 +87,9 @@ impl Extensions {
         let mut read = Self::default();
         for NamedData { name, data } in extensions {
             match name.as_str() {
-                "permit-pty" => read.pty = true,
-                "permit-port-forwarding" => read.port_forwarding = true,
-                "permit-agent-forwarding" => read.agent_forwarding = true,
+                "permit-pty" => read.permits.pty = true,
+                "permit-port-forwarding" => read.permits.port_forwarding = true,
+                "permit-agent-forwarding" => read.permits.agent_forwarding = true,
                 "no-touch-required" => read.no_touch_required = true,
                 // Known, so checked, and never granted: there is no X11 here, and no ~/.ssh/rc.
                 "permit-X11-forwarding" | "permit-user-rc" => {}

@@ -33,12 +33,12 @@ pub(super) fn for_program(
     };
     // What the client asks for comes first, so that nothing it says stands in place of ours.
     for (name, value) in client.iter().take(MAX_VARIABLES) {
-        if acceptable(&setup.accept_env, name) && value.len() <= MAX_VALUE {
+        if acceptable(&setup.config.accept_env, name) && value.len() <= MAX_VALUE {
             set(name, value.into());
         }
     }
     set("PATH", PATH.into());
-    for (name, value) in of_system.iter().chain(&setup.environment) {
+    for (name, value) in of_system.iter().chain(&setup.config.environment) {
         set(name, value.into());
     }
     let account = &setup.account;

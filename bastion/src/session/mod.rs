@@ -119,10 +119,10 @@ fn take_on(setup: &SessionSetup) -> Result<(), SessionError> {
             .map_err(|error| system("become the account")(std::io::Error::other(error)))?;
         process::forbid_dump().map_err(system("forbid dumps"))?;
     }
-    if setup.no_new_privileges {
+    if setup.config.no_new_privileges {
         process::forbid_new_privileges().map_err(system("forbid new privileges"))?;
     }
-    if !setup.permit_network {
+    if !setup.config.permit_network {
         sandbox::forbid_network()
             .map_err(|error| system("forbid the network")(std::io::Error::other(error)))?;
     }

@@ -94,7 +94,7 @@ impl<'a> Asked<'a> {
         match program {
             Program::Shell => Ok(Self::Shell),
             Program::Exec(command) => free_of_nul(&command).map(|()| Self::Command(command)),
-            Program::Subsystem(name) => match setup.subsystem.get(&name) {
+            Program::Subsystem(name) => match setup.config.subsystem.get(&name) {
                 Some(command) => Ok(Self::Subsystem(command)),
                 None => Err(format!("there is no subsystem '{}'", name.escape_default())),
             },
@@ -128,7 +128,8 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::ipc::{ConnectionId, SessionTerms};
+    use crate::ipc::{ConnectionId, SessionConfig};
+    use crate::policy::Permits;
     use crate::policy::forwarding::ForwardingRules;
     use crate::sys::account::Account;
 
@@ -152,27 +153,25 @@ mod tests {
             connection: ConnectionId(1),
             peer: address,
             local: address,
-            terms: SessionTerms {
-                pty: true,
-                port_forwarding: true,
-                agent_forwarding: true,
-            },
+            permits: Permits::ALL,
             force_command: force_command.map(str::to_owned),
-            subsystem: BTreeMap::from(
-                subsystem.map(|(name, command)| (name.into(), command.into())),
-            ),
-            accept_env: Vec::new(),
-            environment: Vec::new(),
-            terminal_group: None,
-            no_new_privileges: false,
-            permit_network: true,
-            print_motd: true,
-            program_limits: spawn::ProgramLimits {
-                descriptors: 1024,
-                processes: None,
-                dump: 0,
+            config: SessionConfig {
+                subsystem: BTreeMap::from(
+                    subsystem.map(|(name, command)| (name.into(), command.into())),
+                ),
+                accept_env: Vec::new(),
+                environment: Vec::new(),
+                terminal_group: None,
+                no_new_privileges: false,
+                permit_network: true,
+                print_motd: true,
+                program_limits: spawn::ProgramLimits {
+                    descriptors: 1024,
+                    processes: None,
+                    dump: 0,
+                },
+                forwarding: ForwardingRules::default(),
             },
-            forwarding: ForwardingRules::default(),
         }
     }
 
@@ -211,13 +210,18 @@ mod tests {
                 Some("internal-sftp -u 027"),
             ),
         ] {
-            let (file, arguments, asked) = order(Some("internal-sftp -R"), program.clone());
-            assert_eq!(file, spawn::OURSELVES);
-            assert_eq!(arguments, ["bastion", "sftp-server", "-R"]);
-            assert_eq!(asked, original.map(OsString::from));
             let (_, arguments, asked) = order(Some("/bin/date"), program);
             assert_eq!(arguments, ["bash", "-c", "/bin/date"]);
             assert_eq!(asked, original.map(OsString::from));
+        }
+        let sftp = Program::Subsystem("sftp".into());
+        let (file, arguments, asked) = order(Some("internal-sftp -R"), sftp);
+        assert_eq!(file, spawn::OURSELVES);
+        assert_eq!(arguments, ["bastion", "sftp-server", "-R"]);
+        assert_eq!(asked, Some("internal-sftp -u 027".into()));
+        for other in [Program::Shell, Program::Exec(b"id".into())] {
+            let refused = Order::new(&setup(Some("internal-sftp -R")), other);
+            assert_eq!(refused.err().unwrap(), "this login permits SFTP only");
         }
         // What could not be asked for without it is refused as without it.
         for nothing in [

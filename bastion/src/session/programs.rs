@@ -60,14 +60,14 @@ impl Programs {
         if self.running.contains_key(&channel) {
             return Err("a program runs on this channel already".into());
         }
-        if pty.is_some() && !self.setup.terms.pty {
+        if pty.is_some() && !self.setup.permits.pty {
             return Err("this certificate does not permit a terminal".into());
         }
         let failed = |what: &str, error: io::Error| format!("cannot {what}: {error}");
         let kind = self.kind(&program);
         let order = Order::new(&self.setup, program)?;
         let wired = match &pty {
-            Some(request) => Wired::to_terminal(request, self.setup.terminal_group)
+            Some(request) => Wired::to_terminal(request, self.setup.config.terminal_group)
                 .map_err(|error| failed("open a terminal (ssh -T goes without)", error)),
             None => Wired::to_pipes().map_err(|error| failed("connect the program", error)),
         }?;
@@ -83,7 +83,7 @@ impl Programs {
         let account = &self.setup.account;
         if let Some(terminal) = wired.path.as_deref()
             && kind == ProgramKind::Shell
-            && self.setup.print_motd
+            && self.setup.config.print_motd
         {
             motd::show(terminal, &account.home);
         }
@@ -95,7 +95,7 @@ impl Programs {
             folder: account.home.clone(),
             stdio: wired.stdio,
             terminal: pty.is_some(),
-            limits: self.setup.program_limits,
+            limits: self.setup.config.program_limits,
         }
         .spawn()
         .map_err(|error| failed(&format!("start {name}"), error))?;
@@ -133,6 +133,7 @@ impl Programs {
     pub(super) fn set_agent(&mut self, socket: &Path) {
         let socket = socket.to_string_lossy().into_owned();
         self.setup
+            .config
             .environment
             .push(("SSH_AUTH_SOCK".into(), socket));
     }

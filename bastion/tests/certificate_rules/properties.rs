@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bastion::policy::{
-    AuthRequest, KeyType, Permissions, PublicKey, Refusal, Rules, SecurityKeyFlags,
+    AuthRequest, KeyType, Permissions, Permits, PublicKey, Refusal, Rules, SecurityKeyFlags,
     TrustedUserCaKeys, UserCertificate,
 };
 use proptest::prelude::*;
@@ -73,11 +73,13 @@ impl Login {
                     user_verified,
                 }),
         };
-        let [permit_pty, permit_port_forwarding, permit_agent_forwarding] = self.permit;
+        let [pty, port_forwarding, agent_forwarding] = self.permit;
         let rules = Rules {
-            permit_pty,
-            permit_port_forwarding,
-            permit_agent_forwarding,
+            permits: Permits {
+                pty,
+                port_forwarding,
+                agent_forwarding,
+            },
             trusted_user_ca_keys,
             ..trial::rules(KeyType::Ed25519)
         };

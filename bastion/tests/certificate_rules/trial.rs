@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use bastion::policy::{
-    AuthRequest, KeyType, Permissions, Refusal, Revocations, Rules, SecurityKeyFlags,
+    AuthRequest, KeyType, Permissions, Permits, Refusal, Revocations, Rules, SecurityKeyFlags,
     UserCertificate, authorize,
 };
 
@@ -162,9 +162,7 @@ pub(crate) fn rules(trusted: KeyType) -> Rules {
         logins: ["claw", "operator"]
             .map(|name| (name.into(), "claw".into()))
             .into(),
-        permit_pty: true,
-        permit_port_forwarding: true,
-        permit_agent_forwarding: true,
+        permits: Permits::ALL,
     }
 }
 

@@ -19,8 +19,9 @@ use nix::poll::PollFlags;
 use crate::ipc::{
     ChannelNumber, Destination, ForwardAnswer, ForwardEvent, ForwardFailure, ForwardOrder,
     FromSession, ListenAddress, ListenerNumber, MAX_FORWARDS, MAX_LISTENERS, MAX_UNTAKEN,
-    SessionSetup, SessionTerms,
+    SessionSetup,
 };
+use crate::policy::Permits;
 use crate::policy::forwarding::{ForwardingRules, NotPermitted};
 use connect::{Attempt, Connecting};
 use listen::Listening;
@@ -31,7 +32,7 @@ const LOOK_UP_AGAIN: Duration = Duration::from_millis(200);
 
 /// All that is forwarded for one connection.
 pub(super) struct Forwarding {
-    terms: SessionTerms,
+    permits: Permits,
     rules: ForwardingRules,
     superuser: bool,
     connecting: Vec<Connecting>,
@@ -52,8 +53,8 @@ pub(super) struct Outcome {
 impl Forwarding {
     pub(super) fn new(setup: &SessionSetup) -> Self {
         Self {
-            terms: setup.terms,
-            rules: setup.forwarding.clone(),
+            permits: setup.permits,
+            rules: setup.config.forwarding.clone(),
             superuser: setup.account.is_root(),
             connecting: Vec::new(),
             listening: Vec::new(),
@@ -88,7 +89,7 @@ impl Forwarding {
     }
 
     fn connect(&mut self, channel: ChannelNumber, to: Destination) -> Option<Outcome> {
-        let begun = if !self.terms.port_forwarding {
+        let begun = if !self.permits.port_forwarding {
             Err(not_permitted_by_certificate("forwarding"))
         } else if self.connecting.len() >= MAX_FORWARDS {
             Err(ForwardFailure::Shortage(
@@ -117,8 +118,8 @@ impl Forwarding {
         at: ListenAddress,
     ) -> Result<Outcome, ForwardFailure> {
         let (permitted, what) = match at {
-            ListenAddress::Agent => (self.terms.agent_forwarding, "agent forwarding"),
-            _ => (self.terms.port_forwarding, "forwarding"),
+            ListenAddress::Agent => (self.permits.agent_forwarding, "agent forwarding"),
+            _ => (self.permits.port_forwarding, "forwarding"),
         };
         if !permitted {
             return Err(not_permitted_by_certificate(what));

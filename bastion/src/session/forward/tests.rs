@@ -9,16 +9,11 @@ use nix::poll::{PollFd, PollTimeout, poll};
 use super::*;
 use crate::policy::forwarding::EndpointPattern;
 
-const PERMITTED: SessionTerms = SessionTerms {
-    pty: true,
-    port_forwarding: true,
-    agent_forwarding: true,
-};
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn forwarding(terms: SessionTerms) -> Forwarding {
+fn forwarding(permits: Permits) -> Forwarding {
     Forwarding {
-        terms,
+        permits,
         rules: ForwardingRules::default(),
         superuser: false,
         connecting: Vec::new(),
@@ -80,10 +75,10 @@ fn is_prohibited(answer: &ForwardAnswer) -> bool {
 fn what_the_certificate_does_not_permit_is_not_done() {
     let service = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = service.local_addr().unwrap().port();
-    let mut none = forwarding(SessionTerms {
+    let mut none = forwarding(Permits {
         port_forwarding: false,
         agent_forwarding: false,
-        ..PERMITTED
+        ..Permits::ALL
     });
     for order in [
         ForwardOrder::Connect {
@@ -127,7 +122,7 @@ fn what_the_certificate_does_not_permit_is_not_done() {
 
 #[test]
 fn what_is_denied_is_not_connected_to() {
-    let mut forwarding = forwarding(PERMITTED);
+    let mut forwarding = forwarding(Permits::ALL);
     for host in [
         "169.254.169.254",
         "::ffff:169.254.169.254",
@@ -149,7 +144,7 @@ fn addresses_are_tried_in_turn_and_each_is_judged() {
         .or_else(|_| TcpListener::bind("127.0.0.1:0"))
         .unwrap();
     let port = service.local_addr().unwrap().port();
-    let mut forwarding = forwarding(PERMITTED);
+    let mut forwarding = forwarding(Permits::ALL);
     let order = || ForwardOrder::Connect {
         channel: 7,
         to: tcp("localhost", port),
@@ -174,7 +169,7 @@ fn addresses_are_tried_in_turn_and_each_is_judged() {
 
 #[test]
 fn nonsense_is_refused() {
-    let mut forwarding = forwarding(PERMITTED);
+    let mut forwarding = forwarding(Permits::ALL);
     for to in [
         Destination::Tcp {
             host: "localhost".into(),
@@ -249,7 +244,7 @@ fn nonsense_is_refused() {
 fn no_more_is_accepted_than_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
-    let mut forwarding = forwarding(PERMITTED);
+    let mut forwarding = forwarding(Permits::ALL);
     let at = ListenAddress::Unix {
         path: path.display().to_string(),
     };
@@ -279,7 +274,7 @@ fn no_more_is_accepted_than_is_taken() {
 
 #[test]
 fn there_is_an_end_to_listeners() {
-    let mut forwarding = forwarding(PERMITTED);
+    let mut forwarding = forwarding(Permits::ALL);
     let listen = |listener| ForwardOrder::Listen {
         listener,
         at: ListenAddress::Tcp {
@@ -306,7 +301,7 @@ fn there_is_an_end_to_listeners() {
 fn another_socket_at_the_same_path_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
-    let mut forwarding = forwarding(PERMITTED);
+    let mut forwarding = forwarding(Permits::ALL);
     let at = ListenAddress::Unix {
         path: path.display().to_string(),
     };
