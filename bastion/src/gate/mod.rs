@@ -30,11 +30,11 @@ mod traffic;
 mod transport;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -196,12 +196,7 @@ fn speak_to_the_monitor() {
 }
 
 fn receive_setup(link: &Link<FromGate, ToGate>) -> Result<(GateSetup, Vec<OwnedFd>), GateError> {
-    let limit = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO);
-    let mut watched = [PollFd::new(link.as_fd(), PollFlags::POLLIN)];
-    poll(&mut watched, limit).map_err(|error| GateError::System {
-        what: "poll",
-        source: error.into(),
-    })?;
+    link.wait(PollFlags::POLLIN, Some(PATIENCE))?;
     match link.receive()? {
         (ToGate::Setup(setup), listeners) => Ok((*setup, listeners)),
         _ => Err(GateError::NoSetup),

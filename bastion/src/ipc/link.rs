@@ -4,7 +4,10 @@ use std::cell::RefCell;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -75,6 +78,22 @@ impl<S: Serialize, R: DeserializeOwned> Link<S, R> {
     /// Receives a message and the descriptors that came with it.
     pub fn receive(&self) -> Result<(R, Vec<OwnedFd>), LinkError> {
         Self::receive_on(self.socket.as_fd())
+    }
+
+    /// Waits until there is something to receive (POLLIN), or room to send (POLLOUT); `NotNow` when the
+    /// time is over. Without a limit, for as long as it takes.
+    pub fn wait(&self, what: PollFlags, limit: Option<Duration>) -> Result<(), LinkError> {
+        let limit = limit.map_or(PollTimeout::NONE, |limit| {
+            PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)
+        });
+        loop {
+            return match poll(&mut [PollFd::new(self.as_fd(), what)], limit) {
+                Ok(0) => Err(LinkError::NotNow),
+                Ok(_) => Ok(()),
+                Err(Errno::EINTR) => continue,
+                Err(error) => Err(LinkError::System(error.into())),
+            };
+        }
     }
 
     /// As [`Link::send`], on a link's socket.

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -60,11 +60,11 @@ impl Running {
         self.link
             .send(&ToStarter::Start, links)
             .map_err(|error| error.to_string())?;
-        let limit = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO);
-        let mut watched = [PollFd::new(self.link.as_fd(), PollFlags::POLLIN)];
-        // Interrupted or too late, there is no answer to receive: that is the error then.
-        let _answered = poll(&mut watched, limit);
-        match self.link.receive() {
+        let answer = self
+            .link
+            .wait(PollFlags::POLLIN, Some(PATIENCE))
+            .and_then(|()| self.link.receive());
+        match answer {
             Ok((FromStarter::Started(pid), _)) => i32::try_from(pid)
                 .map(|pid| Ok(Pid::from_raw(pid)))
                 .map_err(|error| error.to_string()),

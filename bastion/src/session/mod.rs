@@ -130,11 +130,10 @@ fn take_on(setup: &SessionSetup) -> Result<(), SessionError> {
 }
 
 fn first_message(monitor: &MonitorLink) -> Result<SessionSetup, SessionError> {
-    wait_for(monitor, PollFlags::POLLIN, PATIENCE, "monitor")?;
-    monitor
-        .receive()
-        .map(|(setup, _)| setup)
-        .map_err(link("monitor"))
+    let received = monitor
+        .wait(PollFlags::POLLIN, Some(PATIENCE))
+        .and_then(|()| monitor.receive());
+    received.map(|(setup, _)| setup).map_err(link("monitor"))
 }
 
 struct Session<'a> {
@@ -384,26 +383,11 @@ fn send<S: serde::Serialize, R: serde::de::DeserializeOwned>(
 ) -> Result<(), SessionError> {
     loop {
         match to.send(message, descriptors) {
-            Err(LinkError::NotNow) => wait_for(to, PollFlags::POLLOUT, PATIENCE, part)?,
+            Err(LinkError::NotNow) => to
+                .wait(PollFlags::POLLOUT, Some(PATIENCE))
+                .map_err(link(part))?,
             outcome => return outcome.map_err(link(part)),
         }
-    }
-}
-
-fn wait_for(
-    on: &impl AsFd,
-    what: PollFlags,
-    limit: impl TryInto<PollTimeout>,
-    part: &'static str,
-) -> Result<(), SessionError> {
-    let limit = limit.try_into().unwrap_or(PollTimeout::ZERO);
-    loop {
-        return match poll(&mut [PollFd::new(on.as_fd(), what)], limit) {
-            Ok(0) => Err(link(part)(LinkError::NotNow)),
-            Ok(_) => Ok(()),
-            Err(Errno::EINTR) => continue,
-            Err(error) => Err(link(part)(LinkError::System(error.into()))),
-        };
     }
 }
 

@@ -5,9 +5,9 @@
 //! nothing, and has nothing but its link to the monitor, which a copy closes first of all.
 
 use caps::Capability;
-use nix::poll::{PollFlags, PollTimeout};
+use nix::poll::PollFlags;
 
-use super::{SessionError, link, send, serve, wait_for};
+use super::{SessionError, link, send, serve};
 use crate::ipc::{FromStarter, Link, LinkError, ToStarter};
 use crate::sys::{process, spawn};
 
@@ -29,7 +29,9 @@ pub fn run() -> Result<(), SessionError> {
         let (ToStarter::Start, descriptors) = match monitor.receive() {
             Ok(order) => order,
             Err(LinkError::NotNow) => {
-                wait_for(&monitor, PollFlags::POLLIN, PollTimeout::NONE, "monitor")?;
+                monitor
+                    .wait(PollFlags::POLLIN, None)
+                    .map_err(link("monitor"))?;
                 continue;
             }
             Err(LinkError::Closed) => return Ok(()),
