@@ -9,8 +9,8 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bastion::policy::{
-    AuthRequest, LoginRequest, Permits, Proof, Revocations, Rules, TrustedUserCaKeys, UserCertificate,
-    authorize, decide,
+    AuthRequest, LoginRequest, Permits, Proof, Revocations, Rules, TrustedUserCaKeys,
+    UserCertificate, authorize, decide,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use keys::certificate;

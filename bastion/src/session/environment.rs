@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::programs::is_c_string;
 use crate::ipc::SessionSetup;
 use crate::policy::wildcard::matches;
 
@@ -121,6 +121,11 @@ fn acceptable(accept_env: &[String], name: &str) -> bool {
         );
     let named = !name.is_empty() && name.len() <= 256 && name.bytes().all(ordinary);
     named && !steering && accept_env.iter().any(|pattern| matches(pattern, name))
+}
+
+/// Whether a variable's value can be given to a program at all.
+fn is_c_string(value: &OsStr) -> bool {
+    !value.as_bytes().contains(&0)
 }
 
 #[cfg(test)]

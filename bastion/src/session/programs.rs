@@ -1,10 +1,8 @@
 //! Programs of one connection, by channel: shells, commands, subsystems.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -236,9 +234,4 @@ impl Wired {
             path: None,
         })
     }
-}
-
-/// Whether a variable's value can be given to a program at all.
-pub(super) fn is_c_string(value: &OsStr) -> bool {
-    !value.as_bytes().contains(&0)
 }
