@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::ending::Ending;
@@ -27,15 +27,28 @@ static LAST_SPEAKERS: Semaphore = Semaphore::const_new(256);
 /// How long whoever is at the far end may take to read what a client has sent before it closed the
 /// channel.
 pub(super) const LINGER: Duration = Duration::from_secs(30);
-/// The most programs of a connection that may do so at a time: a window of memory for each.
+/// The most programs of a connection for which that is kept at a time: a window of memory for each.
 const MOST_THAT_READ_ON: usize = 8;
+/// The most that may end by themselves when they have read it.
+const MOST_THAT_LINGER: usize = 64;
 
 /// The channels of one connection. Shared with the tasks that close them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Channels {
     open: Arc<Mutex<HashMap<ChannelId, Channel>>>,
     /// Of channels that the client has closed: what it sent before is still to be read.
     read_on: Arc<Mutex<JoinSet<()>>>,
+    places: Arc<Semaphore>,
+}
+
+impl Default for Channels {
+    fn default() -> Self {
+        Self {
+            open: Arc::default(),
+            read_on: Arc::default(),
+            places: Arc::new(Semaphore::new(MOST_THAT_READ_ON)),
+        }
+    }
 }
 
 /// One channel of type session.
@@ -132,10 +145,11 @@ impl Channel {
     }
 
     /// The client has closed the channel: what it sent before goes on its way, and then the end of
-    /// it. Ready when its program has `ended`, or was sent nothing that it could still be reading. A
+    /// it. Ready when its program has `ended`, or has nothing that it could still be reading. A
     /// terminal is hung up at once.
     fn read_on(
         &mut self,
+        place: OwnedSemaphorePermit,
         ended: impl Future<Output = ()> + Send + 'static,
     ) -> Option<impl Future<Output = ()> + Send + 'static> {
         self.input = None;
@@ -143,8 +157,9 @@ impl Channel {
         let traffic = self.traffic.clone();
         Some(async move {
             let read = async {
-                let _fed = (&mut feeding.0).await;
-                if traffic.received() > 0 {
+                let all_taken = (&mut feeding.0).await.unwrap_or(false);
+                drop(place);
+                if all_taken && traffic.received() > 0 {
                     ended.await;
                 }
             };
@@ -179,7 +194,7 @@ impl Channel {
 }
 
 /// A task that ends with whoever waits for it.
-struct AbortOnDrop(JoinHandle<()>);
+struct AbortOnDrop(JoinHandle<bool>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
@@ -206,8 +221,8 @@ impl Channels {
         ended: impl Future<Output = ()> + Send + 'static,
         hang_up: impl Future<Output = ()> + Send + 'static,
     ) {
-        let read = self.has_room_to_read_on().then(|| channel.read_on(ended));
-        match read.flatten() {
+        let place = self.place_to_read_on();
+        match place.and_then(|place| channel.read_on(place, ended)) {
             None => {
                 channel.let_go(LAST_WORDS);
                 hang_up.await;
@@ -223,10 +238,11 @@ impl Channels {
         }
     }
 
-    fn has_room_to_read_on(&self) -> bool {
+    fn place_to_read_on(&self) -> Option<OwnedSemaphorePermit> {
         let mut all = self.read_on();
         while all.try_join_next().is_some() {}
-        all.len() < MOST_THAT_READ_ON
+        let place = self.places.clone().try_acquire_owned().ok();
+        place.filter(|_| all.len() < MOST_THAT_LINGER)
     }
 
     fn read_on(&self) -> MutexGuard<'_, JoinSet<()>> {

@@ -171,13 +171,14 @@ impl Input {
 
     /// Copies to a program what the client sends, until the client is done; then the descriptor
     /// is closed. What a program that no longer reads does not take is thrown away, so that the
-    /// client is not held up by it.
-    pub(super) async fn feed(mut self, to: Descriptor) {
+    /// client is not held up by it. Whether all was taken.
+    pub(super) async fn feed(mut self, to: Descriptor) -> bool {
         let copied = self.copy_to(&to).await;
         drop(to);
         if copied.is_err() {
             self.discard().await;
         }
+        copied.is_ok()
     }
 
     /// Copies until the client is done, or the descriptor takes no more. One that stops waiting

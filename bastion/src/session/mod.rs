@@ -96,6 +96,7 @@ fn serve_until_the_end(monitor: &MonitorLink, gate: GateLink) -> Result<(), Sess
     };
     let outcome = session.serve(&signals);
     session.programs.hang_up_all();
+    session.forwarding.end();
     let seen_off = session.see_off(&signals);
     match outcome.and(seen_off) {
         // The connection went while it was being told something: that is how connections end.

@@ -81,7 +81,7 @@ impl Order {
 }
 
 /// What a client asks for, if there is such a thing. With a forced command it is that command's to
-/// make of it what it likes.
+/// make of it what it likes, unless that is internal-sftp.
 enum Asked<'a> {
     Shell,
     Command(Vec<u8>),

@@ -161,8 +161,8 @@ pub fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     }
 }
 
-/// Whether a request may keep whoever has asked for others waiting: of the extensions fsync and
-/// copy-data can.
+/// Whether a request may keep whoever has asked for others waiting for long: it is an extension, and
+/// fsync and copy-data can.
 pub(super) fn may_take_long(packet: &[u8]) -> bool {
     packet.first() == Some(&EXTENDED)
 }

@@ -137,8 +137,9 @@ impl Listener {
         let socket = new_socket(AddressFamily::Unix)?;
         // Now: who connects may send some before the connection is accepted.
         let _older_kernel = super::socket::take_no_descriptors(socket.as_fd());
+        let address = UnixAddr::new(path)?;
         let before = umask(Mode::from_bits_truncate(mask.into()));
-        let bound = bind(socket.as_raw_fd(), &UnixAddr::new(path)?);
+        let bound = bind(socket.as_raw_fd(), &address);
         umask(before);
         bound?;
         listen(&socket, Backlog::new(BACKLOG)?)?;
@@ -223,6 +224,19 @@ fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_is_too_long_leaves_the_umask_alone() {
+        let own = || {
+            let mask = umask(Mode::empty());
+            umask(mask);
+            mask
+        };
+        let before = own();
+        let long = PathBuf::from(format!("/tmp/{}", "x".repeat(200)));
+        assert!(Listener::unix(&long, 0o777).is_err());
+        assert_eq!(own(), before);
+    }
 
     #[test]
     fn ipv4_and_ipv6_may_be_listened_at_with_one_port() {

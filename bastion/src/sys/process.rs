@@ -1,6 +1,7 @@
 //! What a process may say about itself, and about its children.
 
 use std::io;
+use std::time::Duration;
 
 use caps::{CapSet, Capability};
 use nix::errno::Errno;
@@ -84,6 +85,13 @@ pub fn permit_dump(bytes: u64) -> io::Result<()> {
 pub fn die_with_parent() -> io::Result<()> {
     // SAFETY: as above.
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })
+}
+
+/// Ends this process after this time, rounded to seconds, at least one.
+pub fn end_after(time: Duration) {
+    let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1);
+    // SAFETY: it takes an integer. The signal's default action ends the process.
+    unsafe { libc::alarm(seconds) };
 }
 
 /// The name that `ps` and `top` show, cut at 15 bytes.

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,6 +15,8 @@ use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, so
 
 use super::{process, read, socket, spawn};
 
+/// How long the account may take to read what the gate has sent before it closed its end.
+const LINGER: Duration = Duration::from_secs(30);
 /// The most that is read at a time.
 const PIECE: usize = 64 * 1024;
 
@@ -64,11 +67,16 @@ fn relay(far: BorrowedFd<'_>, near: BorrowedFd<'_>) -> io::Result<()> {
                 .is_some_and(|events| events.contains(PollFlags::POLLHUP));
             match ready.as_fd().as_raw_fd() == far.as_raw_fd() {
                 true => far_is_closed |= hung_up,
-                false => near_is_closed |= hung_up,
+                false if hung_up && !near_is_closed => {
+                    near_is_closed = true;
+                    // What was sent before is still to be taken, but not for ever.
+                    process::end_after(LINGER);
+                }
+                false => {}
             }
         }
-        there.go_on()?;
-        back.go_on()?;
+        there.go_on();
+        back.go_on();
     }
 }
 
@@ -105,11 +113,16 @@ impl<'a> Way<'a> {
         }
     }
 
-    /// Moves what can be moved now.
-    fn go_on(&mut self) -> io::Result<()> {
-        if self.is_over {
-            return Ok(());
+    /// Moves what can be moved now. Where nothing can be moved any more this direction is over, and
+    /// the other goes on.
+    fn go_on(&mut self) {
+        if !self.is_over && self.move_on().is_err() {
+            self.bytes.clear();
+            self.is_over = true;
         }
+    }
+
+    fn move_on(&mut self) -> io::Result<()> {
         if self.bytes.is_empty() {
             match read::available(self.from, PIECE) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -137,7 +150,6 @@ mod tests {
     use std::io::{IoSlice, Read, Write};
     use std::net::Shutdown;
     use std::os::unix::net::UnixStream;
-    use std::time::Duration;
 
     /// The account's end, and the gate's.
     fn relayed() -> (UnixStream, UnixStream) {
@@ -178,6 +190,36 @@ mod tests {
         assert_eq!(outer.read(&mut [0]).unwrap(), 0);
         // What is sent now is taken until the relay has gone, and then refused.
         while outer.write_all(b"to nobody").is_ok() {}
+    }
+
+    /// As a server that refuses an upload before it has read it.
+    #[test]
+    fn who_takes_no_more_may_still_have_something_to_say() {
+        let (mut outer, mut ours) = relayed();
+        ours.set_nonblocking(true).unwrap();
+        while ours.write(&[7; 65_536]).is_ok() {}
+        outer.write_all(b"too large").unwrap();
+        drop(outer);
+        ours.set_nonblocking(false).unwrap();
+        let mut came = Vec::new();
+        // As without a relay: who closes with something unread is not heard to end in order.
+        let _reset = ours.read_to_end(&mut came);
+        assert_eq!(came, b"too large");
+    }
+
+    #[test]
+    fn what_was_sent_before_the_end_arrives_whatever_comes_back() {
+        let (mut outer, mut ours) = relayed();
+        let sent = vec![7; 150_000];
+        ours.write_all(&sent).unwrap();
+        drop(ours);
+        let mut came = vec![0; sent.len()];
+        for piece in came.chunks_mut(1000) {
+            // The relay may have nowhere to put it any more.
+            let _gone = outer.write(b"and what about this?");
+            outer.read_exact(piece).unwrap();
+        }
+        assert!(came == sent);
     }
 
     #[test]

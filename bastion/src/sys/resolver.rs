@@ -10,7 +10,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use super::{socket, spawn};
+use super::{process, socket, spawn};
 
 /// The most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 16;
@@ -59,8 +59,8 @@ impl AsFd for Lookup {
 
 /// The child's part.
 fn look_up(name: &str, limit: Duration, mut pipe: File) -> io::Result<()> {
-    // SAFETY: it takes an integer. The signal's default action ends the child.
-    unsafe { libc::alarm(u32::try_from(limit.as_secs()).unwrap_or(u32::MAX).max(1)) };
+    process::die_with_parent()?;
+    process::end_after(limit);
     let answer: Answer = match (name, 0).to_socket_addrs() {
         Ok(addresses) => {
             let mut found = Vec::new();

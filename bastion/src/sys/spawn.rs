@@ -1,4 +1,4 @@
-//! Starting processes: the parts of bastion itself, and the account's programs.
+//! Starting processes: the parts of bastion itself, their helpers, and the account's programs.
 //!
 //! The callers are single-threaded, so that what runs between fork and execve may allocate.
 
@@ -86,21 +86,19 @@ pub fn inherited() -> io::Result<OwnedFd> {
 }
 
 /// Has a child do one thing with these descriptors, which go with it; it has nothing else of ours
-/// but the standard ones, and ends when this process does. To be called in a process of one thread;
-/// the child is to be reaped like any other.
+/// but the standard ones. To be called in a process of one thread; the child is to be reaped like any
+/// other.
 pub fn helper<const N: usize>(
     descriptors: [OwnedFd; N],
     work: impl FnOnce([OwnedFd; N]) -> io::Result<()>,
 ) -> io::Result<()> {
     // SAFETY: this process has one thread, so that the child may do whatever its parent may.
     match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
+        // Not as it is: EAGAIN, which it usually is, means something else to who waits for sockets.
+        -1 => Err(io::Error::other(io::Error::last_os_error())),
         0 => {
             // Whatever happens, the child must not return into its parent's work.
-            let done = catch_unwind(AssertUnwindSafe(|| {
-                process::die_with_parent()?;
-                work(keep_only(descriptors)?)
-            }));
+            let done = catch_unwind(AssertUnwindSafe(|| work(keep_only(descriptors)?)));
             let status = i32::from(!matches!(done, Ok(Ok(()))));
             // SAFETY: it ends the process, and runs nothing of the parent's before.
             unsafe { libc::_exit(status) }

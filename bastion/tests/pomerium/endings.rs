@@ -6,7 +6,7 @@ use pomerium_stand_in::client::{ChannelEvent, Client, Options};
 
 use crate::channels::{comes_to_data, ends_with_status, events, exec, pty_request, started};
 use crate::log_in;
-use crate::support::{Server, run, wait_for};
+use crate::support::{Server, is_alive, run, wait_for};
 
 /// Of what the server lets us send, all.
 fn fill_window(client: &mut Client, id: u32) -> u64 {
@@ -261,6 +261,52 @@ fn a_client_that_writes_before_it_reads_is_read() {
         stands_still(program.lines().next().unwrap());
         let sent = fill_window(&mut client, input);
         client.transport().flush().await.unwrap();
+        let length = || std::fs::metadata(&out).map_or(0, |file| file.len());
+        wait_for("all of it", || (length() == sent).then_some(()));
+    });
+}
+
+#[test]
+fn a_program_that_reads_nothing_is_hung_up_with_its_channel() {
+    let server = Server::start();
+    run(async {
+        let mut client = log_in(&server, Options::pomerium()).await;
+        let id = started(&mut client, "echo $$; exec sleep 1000").await;
+        let ChannelEvent::Data(program) = client.event(id).await.unwrap() else {
+            panic!("no number of the program");
+        };
+        let program = String::from_utf8_lossy(&program).trim().parse().unwrap();
+        client.close(id).await.unwrap();
+        wait_for("its end", || (!is_alive(program)).then_some(()));
+        assert_eq!(client.exec("exit 4").await.unwrap().exit_status, Some(4));
+    });
+}
+
+#[test]
+fn many_that_have_read_all_keep_no_other_from_it() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let [go, out] = ["go", "out"].map(|name| folder.path().join(name));
+    let slow = format!(
+        "until [ -e {} ]; do sleep 0.05; done; cat > {}",
+        go.display(),
+        out.display()
+    );
+    run(async {
+        let mut client = log_in(&server, Options::pomerium()).await;
+        for _ in 0..10 {
+            let id = started(&mut client, "read a; echo $a; exec sleep 1000").await;
+            client.send_data(id, b"line\n").await.unwrap();
+            comes_to_data(&mut client, id).await;
+            client.eof(id).await.unwrap();
+            client.close(id).await.unwrap();
+        }
+        let id = started(&mut client, &slow).await;
+        let sent = fill_window(&mut client, id);
+        client.eof(id).await.unwrap();
+        client.close(id).await.unwrap();
+        events(&mut client, id).await;
+        std::fs::write(&go, "").unwrap();
         let length = || std::fs::metadata(&out).map_or(0, |file| file.len());
         wait_for("all of it", || (length() == sent).then_some(()));
     });

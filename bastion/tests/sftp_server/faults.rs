@@ -82,6 +82,8 @@ fn a_folder_that_has_vanished_is_no_such_file() {
     assert_eq!(server.ask(&request::opendir("folder")), NO_SUCH_FILE);
     fs::remove_dir(server.folder()).unwrap();
     assert_eq!(server.ask(&request::realpath(".")), NO_SUCH_FILE);
+    let absolute = server.ask(&request::realpath("/usr/.."));
+    assert_eq!(absolute.path().to_str(), Some("/"));
 }
 
 #[test]

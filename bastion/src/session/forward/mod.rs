@@ -1,5 +1,6 @@
 //! Forwarding (RFC 4254 §7): connects and listens as the account, and hands the sockets to the
-//! gate. No byte of a forwarded connection passes through here.
+//! gate. No byte of a forwarded connection passes through here, but those of Unix sockets before Linux
+//! 6.16 through a child (`sys::relay`).
 //!
 //! What may be forwarded the session knows from the monitor, and judges itself: the gate's word
 //! is only what the client asks for. Nothing here waits; [`Forwarding::step`] goes on with what
@@ -159,6 +160,12 @@ impl Forwarding {
             }
             other => Some(other),
         }
+    }
+
+    /// The connection is over: nothing is listened at, or connected to, for it any more.
+    pub(super) fn end(&mut self) {
+        self.listening.clear();
+        self.connecting.clear();
     }
 
     /// What to wait for, in the order that [`Forwarding::step`] takes.

@@ -69,7 +69,10 @@ fn home_of(user: &[u8]) -> Result<Option<PathBuf>, Status> {
 /// is before it, a folder or not. The last component need not be there: clients ask where they are
 /// about to make something.
 fn resolve(path: &Path) -> io::Result<PathBuf> {
-    let mut resolved = std::env::current_dir()?;
+    let mut resolved = match path.is_absolute() {
+        true => PathBuf::from("/"),
+        false => std::env::current_dir()?,
+    };
     // The next component last.
     let mut rest = Vec::new();
     enter(path.as_os_str(), &mut resolved, &mut rest);

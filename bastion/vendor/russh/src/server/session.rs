@@ -16,6 +16,9 @@ use crate::helpers::NameList;
 use crate::kex::{EXTENSION_SUPPORT_AS_CLIENT, KexCause, SessionKexState};
 use crate::{ChannelOpenFailure, map_err, msg};
 
+/// How long the end of a connection waits for what was said last to be written.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// A connected server session. This type is unique to a client.
 #[derive(Debug)]
 pub struct Session {
@@ -708,6 +711,12 @@ impl Session {
             // channel window is exhausted. Network reads remain active so a
             // window adjustment can release the queued data.
             let mut drained = usize::from(std::mem::take(&mut unwritten));
+            // What was asked is answered into a buffer, where it counts: also while nothing can be
+            // written, and while a key exchange holds it back.
+            while let Ok(msg) = self.priority_receiver.try_recv() {
+                self.dispatch_msg(msg)?;
+                drained += 1;
+            }
             if !stalled && !self.kex.active() && !self.common.has_any_pending_data() {
                 while drained < MAX_MESSAGES_PER_BATCH
                     && self.common.packet_writer.buffer().buffer.len() < MAX_BYTES_PER_BATCH
@@ -822,7 +831,7 @@ impl Session {
                     debug!("timeout");
                     return Err(crate::Error::InactivityTimeout.into());
                 }
-                msg = self.priority_receiver.recv(), if !stalled && !self.kex.active() => {
+                msg = self.priority_receiver.recv() => {
                     unwritten = true;
                     match msg {
                         Some(msg) => self.dispatch_msg(msg)?,
@@ -881,14 +890,9 @@ impl Session {
             }
         }
         debug!("disconnected");
-        if self.common.disconnected {
-            crate::flush_or_timeout(
-                &mut self.common.packet_writer,
-                &mut stream_write,
-                inactivity_timer.as_mut(),
-            )
-            .await?;
-        }
+        // What was said last may take a moment; who takes nothing is left, or gone.
+        let last = self.common.packet_writer.flush_into(&mut stream_write);
+        let _written = tokio::time::timeout(LAST_WORDS, last).await;
         // Shutdown
         map_err!(stream_write.shutdown().await)?;
         loop {
