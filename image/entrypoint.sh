@@ -285,6 +285,8 @@ local_password() {
         | . != null and (. as $secret | any($placeholders[]; . == $secret) | not)' \
         <<<"$1" >/dev/null && return
     ! grep -qs '^OPENCLAW_GATEWAY_PASSWORD=.' "$file" || return 0
+    # A last line that nobody has ended would go on with it.
+    [[ ! -s $file || -z $(tail -c 1 "$file") ]] || echo >>"$file"
     printf 'OPENCLAW_GATEWAY_PASSWORD=%s\n' "$(head -c 32 /dev/urandom | base64 -w 0 | tr '+/' '-_' | tr -d =)" >>"$file"
     say "the gateway has a new random password, for the commands of this container"
 }

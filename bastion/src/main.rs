@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bastion::config::Source;
+use bastion::config::{Config, Overrides, Source};
+use bastion::healthcheck::listening;
 use clap::{Args, Parser, Subcommand};
 
 /// An SSH server for holders of certificates signed by the Pomerium User CA.
@@ -35,7 +36,7 @@ struct Healthcheck {
     /// The configuration of the server; by default /etc/bastion/bastion.toml, if it is there
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The address that the server listens on [default: the first of the configuration]
+    /// The address that the server listens on [default: the first that it has written down in its state folder, or the configuration's]
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
     /// A page that has to answer too, such as http://127.0.0.1:18789/healthz (may be given several times)
@@ -94,13 +95,7 @@ fn healthcheck(whom: Healthcheck) -> anyhow::Result<()> {
     } = whom;
     let listen = match listen {
         Some(address) => Some(address),
-        None => {
-            let source = Source {
-                file,
-                ..Source::default()
-            };
-            source.load()?.listen.first().copied()
-        }
+        None => where_it_listens(file)?,
     };
     if let Some(address) = listen {
         bastion::healthcheck::ssh(address, timeout)?;
@@ -111,4 +106,18 @@ fn healthcheck(whom: Healthcheck) -> anyhow::Result<()> {
         println!("{url} is well");
     }
     Ok(())
+}
+
+/// As it was written down by the server; else as the configuration has it.
+fn where_it_listens(file: Option<PathBuf>) -> anyhow::Result<Option<SocketAddr>> {
+    let overrides = Overrides::default();
+    let configured = Source { file, overrides }.load();
+    let state_dir = match &configured {
+        Ok(config) => config.state_dir.clone(),
+        Err(_) => Config::default().state_dir,
+    };
+    match listening::first(&state_dir) {
+        Some(address) => Ok(Some(address)),
+        None => Ok(configured?.listen.first().copied()),
+    }
 }

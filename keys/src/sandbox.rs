@@ -59,7 +59,8 @@ pub fn ensure(folder: &Path, data: &Path) -> Result<Vec<(PathBuf, bool)>, Sandbo
         "OpenClaw sandbox CA",
     )?;
     let installed = data.join(CA_PUBLIC);
-    let trusted = trusted_ca::install(&installed, ca.key.public_key(), Others::Keep)?;
+    // Nobody but us is certified by it: a CA that is gone is replaced, with all that it certified.
+    let trusted = trusted_ca::install(&installed, ca.key.public_key(), Others::Replace)?;
     let mut report = vec![
         (ca.path, ca.made),
         (installed, trusted == trusted_ca::Installed::Made),

@@ -43,7 +43,8 @@ pub enum InstallError {
     File(#[from] FileError),
     /// Another CA is there, and nobody said what to do with it.
     #[error(
-        "{path} trusts another CA, {others}: whoever holds its key may log in. To trust both \
+        "{path} trusts another CA, {others}: whoever holds its key may log in. If that is the one that \
+         Pomerium uses, put its private key where this command makes keys, or make none. To trust both \
          until Pomerium uses the new one, run again with --add-installed-ca; to trust the new \
          one alone, with --replace-installed-ca",
         path = .path.display(),

@@ -97,6 +97,7 @@ impl Config {
                 "per_source_max_startups",
                 self.per_source_max_startups == Some(0),
             ),
+            ("max_processes", self.max_processes == Some(0)),
             ("max_connections", self.max_connections == 0),
             ("max_sessions", self.max_sessions == 0),
             ("login_grace_time", self.login_grace_time.as_secs() == 0),

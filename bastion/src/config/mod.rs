@@ -171,6 +171,9 @@ pub enum ConfigError {
     /// The file is not text.
     #[error("the configuration {} is not UTF-8; write it anew", .0.display())]
     NotUtf8(PathBuf),
+    /// There is nothing in the file.
+    #[error("{} is empty; write a comment into it if the defaults are wanted", .0.display())]
+    Empty(PathBuf),
     /// The file is not what it should be.
     #[error("{}: {source}", file.display())]
     Malformed {

@@ -90,6 +90,10 @@ impl Config {
 
     fn from_content(file: &Path, content: &[u8]) -> Result<Self, ConfigError> {
         let text = std::str::from_utf8(content).map_err(|_| ConfigError::NotUtf8(file.into()))?;
+        // What is left where somebody wrote to a full disk: its rules are gone, too.
+        if text.trim().is_empty() {
+            return Err(ConfigError::Empty(file.into()));
+        }
         Self::parse(text).map_err(|source| ConfigError::Malformed {
             file: file.into(),
             source: Box::new(source),

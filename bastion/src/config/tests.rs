@@ -7,11 +7,15 @@ fn complaint(text: &str) -> String {
 }
 
 #[test]
-fn an_empty_file_is_the_default() {
+fn a_file_without_any_key_is_the_default_and_an_empty_one_is_refused() {
     assert_eq!(
-        format!("{:?}", Config::parse("").unwrap()),
+        format!("{:?}", Config::parse("# nothing\n").unwrap()),
         format!("{:?}", Config::default())
     );
+    let error = Source::default().load_from(b" \n").unwrap_err();
+    let said =
+        "/etc/bastion/bastion.toml is empty; write a comment into it if the defaults are wanted";
+    assert_eq!(error.to_string(), said);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The host keys in the state folder: made where missing, and read for each gate.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use keys::host_keys::HOST_KEYS;
@@ -18,7 +19,11 @@ const MAX_HOST_KEY: u64 = 1024 * 1024;
 pub(super) fn ensure_host_keys(folder: &Path) -> Result<Vec<Event>, MonitorError> {
     make_folder(folder).map_err(unusable(folder))?;
     check_state_folder(folder)?;
-    make_folder(&folder.join(EMPTY_ROOT)).map_err(unusable(folder))?;
+    match make_folder(&folder.join(EMPTY_ROOT)) {
+        // The fence says that it has none.
+        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {}
+        made => made.map_err(unusable(folder))?,
+    }
     let keys = keys::host_keys::ensure_host_keys(folder, "bastion").map_err(unusable(folder))?;
     Ok(keys.iter().map(host_key).collect())
 }

@@ -29,6 +29,7 @@ use nix::sys::stat::{Mode, umask};
 use thiserror::Error;
 
 use crate::config::{self, Config};
+use crate::healthcheck::listening;
 use crate::ipc::{ConnectionId, GateSetup, ToGate};
 use crate::policy::Rules;
 use crate::policy::lifetime::Now;
@@ -125,6 +126,10 @@ pub fn run(source: config::Source) -> Result<(), MonitorError> {
         audit.record(&key)?;
     }
     let listeners = listen(&config.listen)?;
+    let bound = listeners.iter().map(TcpListener::local_addr);
+    let bound: Vec<_> = bound.filter_map(Result::ok).collect();
+    // For the health check, which goes by the configuration where it cannot be written.
+    let _read_only = listening::write_down(&config.state_dir, &bound);
     accounts
         .keep_few_capabilities()
         .map_err(system("give up capabilities"))?;

@@ -59,17 +59,6 @@ impl ConfigurationFile {
     }
 
     fn load_again(&self) -> Result<Config, String> {
-        // What is left where somebody wrote to a full disk: its rules are gone, too.
-        if self
-            .file
-            .content()
-            .is_some_and(|content| content.trim_ascii().is_empty())
-        {
-            let name = self.name();
-            return Err(format!(
-                "{name} is empty; write a comment into it if the defaults are wanted"
-            ));
-        }
         self.load().map_err(|error| error.to_string())
     }
 

@@ -115,6 +115,12 @@ pub fn limit(resource: Resource, value: u64) -> io::Result<()> {
     Ok(setrlimit(resource, value, value)?)
 }
 
+/// Lowers a limit of this process, soft and hard. What it may not have is not asked for.
+pub fn lower_limit(resource: Resource, value: u64) -> io::Result<()> {
+    let (_, hard) = getrlimit(resource)?;
+    limit(resource, value.min(hard))
+}
+
 /// Keeps so much of the memory that is freed for each thread, and does not ask the system for
 /// smaller pieces one by one: what moves bytes frees and takes again all the time.
 pub fn keep_freed_memory(bytes: libc::c_int) {

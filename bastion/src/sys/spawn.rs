@@ -174,7 +174,7 @@ impl ProgramLimits {
         process::lower_descriptor_limit(self.descriptors)?;
         process::permit_dump(self.dump)?;
         match self.processes {
-            Some(processes) => process::limit(Resource::RLIMIT_NPROC, processes),
+            Some(processes) => process::lower_limit(Resource::RLIMIT_NPROC, processes),
             None => Ok(()),
         }
     }

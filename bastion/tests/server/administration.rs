@@ -387,3 +387,26 @@ fn what_cannot_be_served_is_said_in_a_sentence() {
     assert_eq!(status, Some(1));
     assert!(said.contains("/dev/null/state"), "{said}");
 }
+
+/// What the configuration says by now may be in force after the next start only.
+#[test]
+fn the_health_check_asks_where_the_server_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = generate(KeyKind::Ed25519, "").unwrap();
+    let line = ca.public_key().to_openssh().unwrap();
+    fs::write(folder.path().join("ca.pub"), line).unwrap();
+    let config = format!("state_dir = {:?}", folder.path().join("state"));
+    let server = Server::start_in(folder, ca, &config, &[]);
+    let file = server.folder.path().join("bastion.toml");
+    let check = || bastion(&["healthcheck", "--config", file.to_str().unwrap()]);
+    let port = server.address.port();
+    let well = (Some(0), format!("SSH at port {port} is well\n"));
+    assert_eq!(check(), well);
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("listen = [\"127.0.0.1:1\"]\n{text}")).unwrap();
+    assert_eq!(check(), well);
+    signal(server.pid(), "TERM");
+    wait_for("nobody to be there", || {
+        (check().0 == Some(1)).then_some(())
+    });
+}

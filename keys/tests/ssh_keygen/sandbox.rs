@@ -102,3 +102,18 @@ fn it_is_not_the_pomerium_user_ca() {
     let trusted = folder.read("openclaw-data/pomerium-ssh/pomerium_user_ca_key.pub");
     assert!(!trusted.contains(folder.read("sandbox_ca_key.pub").split(' ').nth(1).unwrap()));
 }
+
+/// Nobody but us is certified by it.
+#[test]
+fn a_ca_that_is_lost_is_replaced_with_all_that_it_certified() {
+    let folder = Folder::new();
+    folder.run(&["sandbox"]);
+    let before = folder.read(CERTIFICATE);
+    for lost in ["sandbox_ca_key", "sandbox_ca_key.pub"] {
+        folder.remove(lost);
+    }
+    folder.run(&["sandbox"]);
+    let trusted = folder.read("openclaw-data/sandbox/ca/sandbox_ca_key.pub");
+    assert_eq!(trusted, folder.read("sandbox_ca_key.pub"));
+    assert_ne!(folder.read(CERTIFICATE), before);
+}

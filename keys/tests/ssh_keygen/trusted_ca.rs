@@ -36,8 +36,9 @@ fn another_ca_is_installed() {
     assert_eq!(
         folder.fail(&[]),
         format!(
-            "./{INSTALLED} trusts another CA, {other}: whoever holds its key may log in. To trust \
-             both until Pomerium uses the new one, run again with --add-installed-ca; to trust \
+            "./{INSTALLED} trusts another CA, {other}: whoever holds its key may log in. If that is \
+             the one that Pomerium uses, put its private key where this command makes keys, or make \
+             none. To trust both until Pomerium uses the new one, run again with --add-installed-ca; to trust \
              the new one alone, with --replace-installed-ca"
         )
     );

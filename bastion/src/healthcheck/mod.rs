@@ -5,6 +5,8 @@
 //! It goes as far as the server's list of algorithms (RFC 4253 §4.2, §7.1), which is what the gate
 //! sends once it works, and needs no key. Every wait has the same limit, the whole has it too.
 
+pub mod listening;
+
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -112,12 +114,14 @@ fn ask_http(url: &str, deadline: Deadline) -> Result<(), Why> {
     } else {
         format!("{host}:80")
     };
-    let address = with_port
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut all| all.next())
-        .ok_or(Why::Url)?;
-    let mut server = Peer::connect(address, deadline)?;
+    let mut server = Err(Why::Url);
+    for address in with_port.to_socket_addrs().map_err(|_| Why::Url)? {
+        server = Peer::connect(address, deadline);
+        if server.is_ok() {
+            break;
+        }
+    }
+    let mut server = server?;
     server.write(
         format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(),
     )?;
