@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bastion::config::{Config, Overrides, Source};
 use bastion::healthcheck::listening;
@@ -44,7 +45,7 @@ struct Healthcheck {
     http: Vec<String>,
     /// How long each may take
     #[arg(long, value_name = "TIME", default_value = "4s", value_parser = humantime::parse_duration)]
-    timeout: std::time::Duration,
+    timeout: Duration,
 }
 
 fn main() -> ExitCode {
@@ -93,14 +94,11 @@ fn healthcheck(whom: Healthcheck) -> anyhow::Result<()> {
         http,
         timeout,
     } = whom;
-    let listen = match listen {
-        Some(address) => Some(address),
-        None => where_it_listens(file)?,
+    let candidates = match listen {
+        Some(address) => vec![address],
+        None => where_it_may_listen(file)?,
     };
-    if let Some(address) = listen {
-        bastion::healthcheck::ssh(address, timeout)?;
-        println!("SSH at port {} is well", address.port());
-    }
+    ssh_is_well(&candidates, timeout)?;
     for url in http {
         bastion::healthcheck::http(&url, timeout)?;
         println!("{url} is well");
@@ -108,16 +106,36 @@ fn healthcheck(whom: Healthcheck) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As it was written down by the server; else as the configuration has it.
-fn where_it_listens(file: Option<PathBuf>) -> anyhow::Result<Option<SocketAddr>> {
+/// As the server has written it down, and as the configuration has it: either can be another's, one
+/// that was started with the same folder or one that has not been started again.
+fn where_it_may_listen(file: Option<PathBuf>) -> anyhow::Result<Vec<SocketAddr>> {
     let overrides = Overrides::default();
     let configured = Source { file, overrides }.load();
     let state_dir = match &configured {
         Ok(config) => config.state_dir.clone(),
         Err(_) => Config::default().state_dir,
     };
-    match listening::first(&state_dir) {
-        Some(address) => Ok(Some(address)),
-        None => Ok(configured?.listen.first().copied()),
+    let written = listening::first(&state_dir);
+    let configured = match (configured, written) {
+        (Ok(config), _) => config.listen.first().copied(),
+        (Err(_), Some(_)) => None,
+        (Err(error), None) => return Err(error.into()),
+    };
+    let more = configured.filter(|&address| written != Some(address));
+    Ok(written.into_iter().chain(more).collect())
+}
+
+/// Whether the server is well at one of these addresses; if not, what is wrong at the first.
+fn ssh_is_well(candidates: &[SocketAddr], timeout: Duration) -> anyhow::Result<()> {
+    let mut wrong = None;
+    for &address in candidates {
+        match bastion::healthcheck::ssh(address, timeout) {
+            Ok(()) => {
+                println!("SSH at port {} is well", address.port());
+                return Ok(());
+            }
+            Err(why) => wrong = wrong.or(Some(why)),
+        }
     }
+    wrong.map_or(Ok(()), |why| Err(why.into()))
 }

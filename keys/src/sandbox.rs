@@ -59,11 +59,18 @@ pub fn ensure(folder: &Path, data: &Path) -> Result<Vec<(PathBuf, bool)>, Sandbo
         "OpenClaw sandbox CA",
     )?;
     let installed = data.join(CA_PUBLIC);
-    // Nobody but us is certified by it: a CA that is gone is replaced, with all that it certified.
-    let trusted = trusted_ca::install(&installed, ca.key.public_key(), Others::Replace)?;
+    let install = |others| trusted_ca::install(&installed, ca.key.public_key(), others);
+    let trusted = match install(Others::Keep) {
+        // Nobody but us is certified by it: a CA that is gone is replaced, with all that it certified.
+        Err(InstallError::OtherCa { .. }) => install(Others::Replace),
+        done => done,
+    }?;
     let mut report = vec![
         (ca.path, ca.made),
-        (installed, trusted == trusted_ca::Installed::Made),
+        (
+            installed.clone(),
+            !matches!(trusted, trusted_ca::Installed::Kept(_)),
+        ),
     ];
 
     let server = data.join(SERVER);

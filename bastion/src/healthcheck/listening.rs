@@ -20,6 +20,8 @@ const MAX_LENGTH: u64 = 4096;
 /// What the system says. A folder that cannot be written to is no harm: then the configuration is asked.
 pub fn write_down(state_dir: &Path, addresses: &[SocketAddr]) -> io::Result<()> {
     let (file, new) = (state_dir.join(FILE), state_dir.join("listening.new"));
+    // What an earlier server wrote is not true of this one.
+    let _none = std::fs::remove_file(&file);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o644);
     let mut writer = options.open(&new)?;

@@ -75,7 +75,9 @@ fn relay(far: BorrowedFd<'_>, near: BorrowedFd<'_>) -> io::Result<()> {
                 false => {}
             }
         }
-        there.go_on();
+        if there.go_on() && near_is_closed {
+            process::end_after(LINGER);
+        }
         back.go_on();
     }
 }
@@ -113,31 +115,39 @@ impl<'a> Way<'a> {
         }
     }
 
-    /// Moves what can be moved now. Where nothing can be moved any more this direction is over, and
-    /// the other goes on.
-    fn go_on(&mut self) {
-        if !self.is_over && self.move_on().is_err() {
+    /// Moves what can be moved now; whether that was anything. Where nothing can be moved any more
+    /// this direction is over, and the other goes on.
+    fn go_on(&mut self) -> bool {
+        if self.is_over {
+            return false;
+        }
+        let moved = self.move_on();
+        if moved.is_err() {
             self.bytes.clear();
             self.is_over = true;
+            // Who still writes is told. One that is closed needs not be.
+            let _gone = shutdown(self.from.as_raw_fd(), Shutdown::Read);
         }
+        moved.unwrap_or(false)
     }
 
-    fn move_on(&mut self) -> io::Result<()> {
+    fn move_on(&mut self) -> io::Result<bool> {
         if self.bytes.is_empty() {
             match read::available(self.from, PIECE) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 read => self.bytes = read?,
             }
             if self.bytes.is_empty() {
                 self.is_over = true;
-                return Ok(shutdown(self.to.as_raw_fd(), Shutdown::Write)?);
+                shutdown(self.to.as_raw_fd(), Shutdown::Write)?;
+                return Ok(false);
             }
         }
         match nix::unistd::write(self.to, &self.bytes).map_err(io::Error::from) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             written => {
                 self.bytes.advance(written?);
-                Ok(())
+                Ok(true)
             }
         }
     }

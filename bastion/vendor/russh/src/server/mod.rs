@@ -1202,6 +1202,7 @@ where
         sender: handle.clone(),
         pending_reads: Vec::new(),
         pending_len: 0,
+        held_grants: Vec::new(),
         channels: HashMap::new(),
         open_global_requests: VecDeque::new(),
         kex: SessionKexState::Idle,
@@ -1317,8 +1318,8 @@ async fn reply<H: Handler + Send>(
                 if kex.peer_kexinit_received() && !answers.contains(&msg_type) {
                     return Err(crate::Error::Inconsistent.into());
                 }
-                // A channel's data are bounded by its window already, and all windows together may
-                // be more than this.
+                // A channel's data are bounded by its window already, which no handler grants anew
+                // meanwhile, and all windows together may be more than this.
                 let in_a_window = session.common.config.handler_adjusts_windows
                     && [msg::CHANNEL_DATA, msg::CHANNEL_EXTENDED_DATA].contains(&msg_type);
                 if !in_a_window {

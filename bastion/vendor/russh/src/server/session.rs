@@ -29,6 +29,7 @@ pub struct Session {
     pub(crate) target_window_size: u32,
     pub(crate) pending_reads: Vec<Vec<u8>>,
     pub(crate) pending_len: u32,
+    pub(crate) held_grants: Vec<Msg>,
     pub(crate) channels: HashMap<ChannelId, ChannelRef>,
     pub(crate) open_global_requests: VecDeque<GlobalRequestResponse>,
     pub(crate) kex: SessionKexState<ServerKex>,
@@ -650,6 +651,16 @@ impl Session {
         Ok(())
     }
 
+    /// A key exchange bounds what comes meanwhile by the windows that there are: more is granted
+    /// when it is over.
+    fn dispatch_or_hold(&mut self, msg: Msg) -> Result<(), Error> {
+        match msg {
+            Msg::WindowAdjust { .. } if self.kex.active() => self.held_grants.push(msg),
+            msg => self.dispatch_msg(msg)?,
+        }
+        Ok(())
+    }
+
     pub(crate) async fn run<H, R>(
         mut self,
         mut stream: SshRead<R>,
@@ -714,8 +725,14 @@ impl Session {
             // What was asked is answered into a buffer, where it counts: also while nothing can be
             // written, and while a key exchange holds it back.
             while let Ok(msg) = self.priority_receiver.try_recv() {
-                self.dispatch_msg(msg)?;
+                self.dispatch_or_hold(msg)?;
                 drained += 1;
+            }
+            if !self.kex.active() {
+                for msg in std::mem::take(&mut self.held_grants) {
+                    self.dispatch_msg(msg)?;
+                    drained += 1;
+                }
             }
             if !stalled && !self.kex.active() && !self.common.has_any_pending_data() {
                 while drained < MAX_MESSAGES_PER_BATCH
@@ -834,7 +851,7 @@ impl Session {
                 msg = self.priority_receiver.recv() => {
                     unwritten = true;
                     match msg {
-                        Some(msg) => self.dispatch_msg(msg)?,
+                        Some(msg) => self.dispatch_or_hold(msg)?,
                         None => {
                             debug!("self.priority_receiver: received None");
                         }
@@ -1727,6 +1744,7 @@ mod tests {
             target_window_size: config.window_size,
             pending_reads: Vec::new(),
             pending_len: 0,
+            held_grants: Vec::new(),
             channels: HashMap::new(),
             open_global_requests: VecDeque::new(),
             kex: SessionKexState::Idle,
