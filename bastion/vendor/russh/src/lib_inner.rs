@@ -544,15 +544,21 @@ pub(crate) async fn flush_or_timeout<W: AsyncWrite + Unpin>(
     }
 }
 
-/// Writes what can be written without waiting; `false` when `writer` has more.
+/// Writes what can be written within this time, or without waiting; `false` when `writer` has more.
 pub(crate) async fn flush_what_goes<W: AsyncWrite + Unpin>(
     writer: &mut sshbuffer::PacketWriter,
     stream: &mut W,
+    patience: Option<std::time::Duration>,
 ) -> Result<bool, Error> {
+    let over = async {
+        if let Some(patience) = patience {
+            tokio::time::sleep(patience).await;
+        }
+    };
     tokio::select! {
         biased;
         r = writer.flush_into(stream) => Ok(r.map(|()| true)?),
-        () = std::future::ready(()) => Ok(false),
+        () = over => Ok(false),
     }
 }
 

@@ -16,6 +16,9 @@ use crate::helpers::NameList;
 use crate::kex::{EXTENSION_SUPPORT_AS_CLIENT, KexCause, SessionKexState};
 use crate::{ChannelOpenFailure, map_err, msg};
 
+/// A peer that is slower than this to take what there is for it is read from meanwhile. Not at once:
+/// each of the small packets by which it grants more of a window would wake the connection.
+const STALLED_AFTER: std::time::Duration = std::time::Duration::from_millis(50);
 /// How long the end of a connection waits for what was said last to be written.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -756,7 +759,9 @@ impl Session {
             }
             if drained > 0 {
                 self.flush()?;
-                stalled = !crate::flush_what_goes(&mut self.common.packet_writer, &mut stream_write).await?;
+                let patience = (!stalled).then_some(STALLED_AFTER);
+                let (writer, stream) = (&mut self.common.packet_writer, &mut stream_write);
+                stalled = !crate::flush_what_goes(writer, stream, patience).await?;
                 // A drained Disconnect sets this; don't block in `select!` after.
                 if self.common.disconnected {
                     continue;
@@ -766,8 +771,8 @@ impl Session {
             let rekey_timer = future_or_pending(self.rekey_time_remaining(), tokio::time::sleep);
             pin!(rekey_timer);
 
-            // What does not go now goes meanwhile: a peer that writes before it reads would never
-            // read if nobody read what it writes. Only so much is said in reply.
+            // What does not go for a while goes meanwhile: a peer that writes before it reads would
+            // never read if nobody read what it writes. Only so much is said in reply.
             let unwritten_bytes = self.common.packet_writer.buffer().buffer.len();
 
             tokio::select! {
@@ -878,7 +883,9 @@ impl Session {
             }
             if !unwritten || self.common.disconnected {
                 self.flush()?;
-                stalled = !crate::flush_what_goes(&mut self.common.packet_writer, &mut stream_write).await?;
+                let patience = (!stalled).then_some(STALLED_AFTER);
+                let (writer, stream) = (&mut self.common.packet_writer, &mut stream_write);
+                stalled = !crate::flush_what_goes(writer, stream, patience).await?;
             }
 
             if self.common.received_data {
