@@ -182,15 +182,16 @@ fn the_agents_socket_takes_no_descriptors() {
     let mut said = BufReader::new(ssh.stdout.take().unwrap());
     said.read_line(&mut path).unwrap();
     // Nobody accepts.
-    let session = children(server.pid()).into_iter();
-    let session = session.filter(|&pid| command_line(pid).contains("session"));
-    session.for_each(|pid| signal(pid, "STOP"));
+    let mut sessions = children(server.pid());
+    sessions.retain(|&pid| command_line(pid).contains("session"));
+    sessions.iter().for_each(|&pid| signal(pid, "STOP"));
     let ours = UnixStream::connect(path.trim()).unwrap();
     let rights = [ours.as_raw_fd()];
     let control = [ControlMessage::ScmRights(&rights)];
     let bytes = [IoSlice::new(b"x")];
     let sent = sendmsg::<()>(ours.as_raw_fd(), &bytes, &control, MsgFlags::empty(), None);
     assert_eq!(sent, Err(nix::errno::Errno::EPERM));
+    sessions.iter().for_each(|&pid| signal(pid, "CONT"));
     ssh.kill().unwrap();
     ssh.wait().unwrap();
 }
