@@ -125,17 +125,15 @@ pub fn run(source: config::Source) -> Result<(), MonitorError> {
     for key in host_keys::ensure_host_keys(&config.state_dir)? {
         audit.record(&key)?;
     }
-    let listeners = listen(&config.listen)?;
-    let bound = listeners.iter().map(TcpListener::local_addr);
-    let bound: Vec<_> = bound.filter_map(Result::ok).collect();
+    let gate = Gate::new(listen(&config.listen)?);
     // For the health check, which goes by the configuration where it cannot be written.
-    let _read_only = listening::write_down(&config.state_dir, &bound);
+    let _read_only = listening::write_down(&config.state_dir, &gate.addresses());
     accounts
         .keep_few_capabilities()
         .map_err(system("give up capabilities"))?;
     let sessions = Sessions::new(&config, inherited).map_err(system("watch sessions"))?;
     let mut monitor = Monitor {
-        gate: Gate::new(listeners),
+        gate,
         grants: Grants::default(),
         stopping: None,
         looked: Instant::now(),

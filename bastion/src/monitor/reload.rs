@@ -36,10 +36,10 @@ impl ConfigurationFile {
     }
 
     /// What to serve by from now on; none if nothing has changed.
-    fn load_if_changed(&mut self, when: When) -> Option<Result<Config, String>> {
+    fn load_if_changed(&mut self, when: When) -> Option<Result<Config, config::ConfigError>> {
         let changed = self.file.read_if_changed(when).is_some();
         self.note_that_it_is_there();
-        changed.then(|| self.load_again())
+        changed.then(|| self.load())
     }
 
     fn note_that_it_is_there(&mut self) {
@@ -56,10 +56,6 @@ impl ConfigurationFile {
             Some(content) => self.source.load_from(content),
             None => self.source.load(),
         }
-    }
-
-    fn load_again(&self) -> Result<Config, String> {
-        self.load().map_err(|error| error.to_string())
     }
 
     fn name(&self) -> String {
@@ -81,17 +77,18 @@ impl Monitor {
     pub(super) fn reload(&mut self) -> Result<(), MonitorError> {
         self.looked = Instant::now();
         let changed = self.configuration.load_if_changed(When::Now);
-        let outcome = changed.unwrap_or_else(|| self.configuration.load_again());
+        let outcome = changed.unwrap_or_else(|| self.configuration.load());
         self.reconfigure(outcome, When::Now)
     }
 
     /// Serves by a new configuration, or goes on with the old if that is no good.
     fn reconfigure(
         &mut self,
-        outcome: Result<Config, String>,
+        outcome: Result<Config, config::ConfigError>,
         when: When,
     ) -> Result<(), MonitorError> {
         let file = self.configuration.name();
+        let outcome = outcome.map_err(|error| error.to_string());
         let applied = outcome.and_then(|mut config| {
             let needs_restart = config.keep_what_needs_restart(&self.config);
             let accounts = Accounts::check(&config).map_err(|error| error.to_string())?;
@@ -162,13 +159,13 @@ mod tests {
             .load_if_changed(When::Now)
             .unwrap()
             .unwrap_err();
-        assert!(error.contains("is empty"), "{error}");
+        assert!(error.to_string().contains("is empty"), "{error}");
         std::fs::remove_file(&path).unwrap();
         let error = configuration
             .load_if_changed(When::Now)
             .unwrap()
             .unwrap_err();
-        assert!(error.contains("No such file"), "{error}");
-        assert!(configuration.load_again().is_err());
+        assert!(error.to_string().contains("No such file"), "{error}");
+        assert!(configuration.load().is_err());
     }
 }

@@ -1,7 +1,8 @@
 //! Every reason for which somebody is not let in, with its evidence.
 //!
-//! There are three readers. The audit log gets [`Refusal::code`] and the sentence. Whoever holds a certificate of a trusted CA gets the sentence. A stranger
-//! gets nothing: [`Refusal::disclosed`] tells them apart.
+//! There are three readers. The audit log gets [`Refusal::code`] and the sentence. Whoever holds a
+//! certificate of a trusted CA gets the sentence. A stranger gets nothing: [`Refusal::disclosed`] tells
+//! them apart.
 
 use std::net::IpAddr;
 

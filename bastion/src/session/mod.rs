@@ -15,6 +15,7 @@ mod programs;
 mod starter;
 mod terminal;
 
+use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -60,7 +61,7 @@ pub enum SessionError {
         /// What was tried.
         what: &'static str,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -77,7 +78,6 @@ fn serve(monitor: MonitorLink, gate: GateLink) -> Result<(), SessionError> {
 }
 
 fn serve_until_the_end(monitor: &MonitorLink, gate: GateLink) -> Result<(), SessionError> {
-    let system = |what| move |source| SessionError::System { what, source };
     let signals = Signals::take(&[
         Signal::SIGCHLD,
         Signal::SIGTERM,
@@ -110,14 +110,13 @@ fn serve_until_the_end(monitor: &MonitorLink, gate: GateLink) -> Result<(), Sess
 
 /// Becomes the account, and gives up what this session is not to have.
 fn take_on(setup: &SessionSetup) -> Result<(), SessionError> {
-    let system = |what| move |source| SessionError::System { what, source };
     if setup.become_account {
         // Here, not before execve: the kernel then lets nobody of that account trace or stop this
         // process on its way.
         setup
             .account
             .assume()
-            .map_err(|error| system("become the account")(std::io::Error::other(error)))?;
+            .map_err(|error| system("become the account")(io::Error::other(error)))?;
         process::forbid_dump().map_err(system("forbid dumps"))?;
     }
     if setup.config.no_new_privileges {
@@ -125,7 +124,7 @@ fn take_on(setup: &SessionSetup) -> Result<(), SessionError> {
     }
     if !setup.config.permit_network {
         sandbox::forbid_network()
-            .map_err(|error| system("forbid the network")(std::io::Error::other(error)))?;
+            .map_err(|error| system("forbid the network")(io::Error::other(error)))?;
     }
     Ok(())
 }
@@ -197,7 +196,7 @@ impl Session<'_> {
         match poll(&mut watched, limit) {
             Ok(_) => Ok(watched.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
             Err(Errno::EINTR) => Ok(vec![false; watched.len()]),
-            Err(error) => Err(poll_failed(error)),
+            Err(error) => Err(system("poll")(error.into())),
         }
     }
 
@@ -322,7 +321,7 @@ impl Session<'_> {
             match poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], left) {
                 Ok(0) => return Ok(()),
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => return Err(poll_failed(error)),
+                Err(error) => return Err(system("poll")(error.into())),
             }
             while signals.next().is_some() {}
             self.reap()?;
@@ -392,11 +391,8 @@ fn send<S: serde::Serialize, R: serde::de::DeserializeOwned>(
     }
 }
 
-fn poll_failed(error: Errno) -> SessionError {
-    SessionError::System {
-        what: "poll",
-        source: error.into(),
-    }
+fn system(what: &'static str) -> impl Fn(io::Error) -> SessionError {
+    move |source| SessionError::System { what, source }
 }
 
 fn link(part: &'static str) -> impl Fn(LinkError) -> SessionError {

@@ -7,7 +7,7 @@
 use caps::Capability;
 use nix::poll::PollFlags;
 
-use super::{SessionError, link, send, serve};
+use super::{SessionError, link, send, serve, system};
 use crate::ipc::{FromStarter, Link, LinkError, ToStarter};
 use crate::sys::{process, spawn};
 
@@ -16,7 +16,6 @@ type MonitorLink = Link<FromStarter, ToStarter>;
 /// Starts sessions until the monitor goes; in a copy, serves one connection until it ends. Run
 /// with the link to the monitor inherited, in a process of one thread.
 pub fn run() -> Result<(), SessionError> {
-    let system = |what| move |source| SessionError::System { what, source };
     process::set_name(c"bastion-starter");
     process::forbid_dump().map_err(system("forbid dumps"))?;
     // By execve root got all of them back; these it takes to become the account.

@@ -44,40 +44,54 @@ pub struct Options {
 
 /// A folder that is named for all accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StartFolder(String);
+pub(super) struct StartFolder(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Itself(char),
+    Home,
+    Name,
+    Number,
+}
 
 impl StartFolder {
     fn parse(text: &str) -> Result<Self, String> {
-        let folder = Self(text.to_owned());
-        folder.expand("", "", 0).map(|_| folder)
+        let (mut pieces, mut rest) = (Vec::new(), text.chars());
+        if text == "~" || text.starts_with("~/") {
+            rest.next();
+            pieces.push(Piece::Home);
+        }
+        while let Some(character) = rest.next() {
+            pieces.push(match (character, (character == '%').then(|| rest.next())) {
+                (other, None) => Piece::Itself(other),
+                (_, Some(Some('%'))) => Piece::Itself('%'),
+                (_, Some(Some('d'))) => Piece::Home,
+                (_, Some(Some('u'))) => Piece::Name,
+                (_, Some(Some('U'))) => Piece::Number,
+                _ => return Err("only %d, %u, %U and %% stand for something".into()),
+            });
+        }
+        Ok(Self(pieces))
     }
 
     /// What it is for an account.
     pub(super) fn of(&self, account: &User) -> PathBuf {
         let home = account.dir.to_string_lossy();
-        let expanded = self.expand(&home, &account.name, account.uid.as_raw());
-        // It was looked at when it was parsed.
-        expanded.unwrap_or_else(|_| home.into_owned()).into()
+        self.expand(&home, &account.name, account.uid.as_raw())
+            .into()
     }
 
-    fn expand(&self, home: &str, name: &str, number: u32) -> Result<String, String> {
+    fn expand(&self, home: &str, name: &str, number: u32) -> String {
         let mut expanded = String::new();
-        let mut rest = self.0.chars();
-        if self.0 == "~" || self.0.starts_with("~/") {
-            rest.next();
-            expanded.push_str(home);
-        }
-        while let Some(character) = rest.next() {
-            match (character, (character == '%').then(|| rest.next())) {
-                (other, None) => expanded.push(other),
-                (_, Some(Some('%'))) => expanded.push('%'),
-                (_, Some(Some('d'))) => expanded.push_str(home),
-                (_, Some(Some('u'))) => expanded.push_str(name),
-                (_, Some(Some('U'))) => expanded.push_str(&number.to_string()),
-                _ => return Err("only %d, %u, %U and %% stand for something".into()),
+        for piece in &self.0 {
+            match piece {
+                Piece::Itself(character) => expanded.push(*character),
+                Piece::Home => expanded.push_str(home),
+                Piece::Name => expanded.push_str(name),
+                Piece::Number => expanded.push_str(&number.to_string()),
             }
         }
-        Ok(expanded)
+        expanded
     }
 }
 
@@ -131,7 +145,7 @@ mod tests {
             ("a/~", "a/~"),
         ] {
             let folder = StartFolder::parse(text).unwrap();
-            assert_eq!(folder.expand("/home/a", "a", 7).unwrap(), expanded);
+            assert_eq!(folder.expand("/home/a", "a", 7), expanded);
         }
         assert!(StartFolder::parse("%h").is_err());
         assert!(StartFolder::parse("100%").is_err());

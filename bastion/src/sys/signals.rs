@@ -18,8 +18,7 @@ impl Signals {
         for &signal in signals {
             // Whoever started us may have ignored it, and execve passes that on: with SIGCHLD the
             // kernel would reap our children itself, and their numbers would be others'.
-            // SAFETY: a default action runs no code of ours.
-            unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }?;
+            restore_default(signal)?;
         }
         Ok(Self(SignalFd::with_flags(
             &set,
@@ -48,9 +47,14 @@ pub(super) fn restore_defaults() -> io::Result<()> {
         if matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
             continue;
         }
-        // SAFETY: a default action runs no code of ours.
-        unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }?;
+        restore_default(signal)?;
     }
+    Ok(())
+}
+
+fn restore_default(signal: Signal) -> io::Result<()> {
+    // SAFETY: a default action runs no code of ours.
+    unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }?;
     Ok(())
 }
 

@@ -44,6 +44,16 @@ impl Agent {
     fn socket(&self) -> PathBuf {
         self.folder.path().join("agent")
     }
+
+    /// A session that it is forwarded to, which says where it is there, and waits.
+    fn forwarded(&self, mut ssh: Command) -> Child {
+        ssh.arg("echo $SSH_AUTH_SOCK; cat")
+            .env("SSH_AUTH_SOCK", self.socket())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
 }
 
 impl Drop for Agent {
@@ -75,14 +85,8 @@ fn many_programs_use_it_through_one_socket_for_the_account_alone() {
     let agent = Agent::start(&user.key());
     let folder = tempfile::tempdir().unwrap();
     let control = folder.path().join("control");
-    let mut first = server.ssh(&user, &["-A", "-M", "-S", control.to_str().unwrap()]);
-    let mut first = first
-        .arg("echo $SSH_AUTH_SOCK; cat")
-        .env("SSH_AUTH_SOCK", agent.socket())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let arguments = ["-A", "-M", "-S", control.to_str().unwrap()];
+    let mut first = agent.forwarded(server.ssh(&user, &arguments));
     wait_for("the control socket", || control.exists().then_some(()));
     let by_master = |command: &str| {
         let mut ssh = server.ssh(&user, &["-A", "-S", control.to_str().unwrap()]);
@@ -170,14 +174,7 @@ fn the_agents_socket_takes_no_descriptors() {
     let server = Server::start();
     let user = server.user();
     let agent = Agent::start(&user.key());
-    let mut ssh = server.ssh(&user, &["-A"]);
-    let mut ssh = ssh
-        .arg("echo $SSH_AUTH_SOCK; cat")
-        .env("SSH_AUTH_SOCK", agent.socket())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut ssh = agent.forwarded(server.ssh(&user, &["-A"]));
     let mut path = String::new();
     let mut said = BufReader::new(ssh.stdout.take().unwrap());
     said.read_line(&mut path).unwrap();

@@ -44,6 +44,17 @@ async fn flood(client: &mut Client, message: &[u8], bytes: usize) -> bool {
     false
 }
 
+/// A client to whom a program begins to say more than it will ever read.
+async fn told_for_ever(server: &Server, options: Options, command: &str) -> Client {
+    let mut client = Client::connect(server.address, options).await.unwrap();
+    authenticate(&mut client, &server.user()).await.unwrap();
+    let id = client.open_session().await.unwrap();
+    let command = Writer::new().string(command).into_vec();
+    assert!(client.request(id, "exec", &command).await.unwrap());
+    client.event(id).await.unwrap();
+    client
+}
+
 /// CVE-2025-26466 and russh's GHSA-35g8-35p8-c8fw: what is answered later is kept until then, and
 /// a key exchange that never ends makes that forever.
 #[test]
@@ -80,12 +91,7 @@ fn a_flood_of_requests_whose_answers_nobody_reads_is_not_kept() {
             options.limit = Duration::from_secs(2);
             // More than what the system keeps for it: nothing else can be said for now.
             options.window = 1 << 30;
-            let mut client = Client::connect(server.address, options).await.unwrap();
-            authenticate(&mut client, &server.user()).await.unwrap();
-            let id = client.open_session().await.unwrap();
-            let command = Writer::new().string("cat /dev/zero").into_vec();
-            assert!(client.request(id, "exec", &command).await.unwrap());
-            client.event(id).await.unwrap();
+            let mut client = told_for_ever(&server, options, "cat /dev/zero").await;
             let before = memory(gate);
             flood(&mut client, &message, message.len() * 200_000).await;
             let kept = memory(gate).saturating_sub(before);
@@ -161,12 +167,7 @@ fn the_output_of_a_program_waits_where_it_is_while_a_rekey_stalls() {
     run(async {
         let mut options = Options::lenient();
         options.window = u32::MAX;
-        let mut client = Client::connect(server.address, options).await.unwrap();
-        authenticate(&mut client, &server.user()).await.unwrap();
-        let id = client.open_session().await.unwrap();
-        let command = Writer::new().string("yes").into_vec();
-        assert!(client.request(id, "exec", &command).await.unwrap());
-        client.event(id).await.unwrap();
+        let mut client = told_for_ever(&server, options, "yes").await;
         let before = memory(gate);
         client.send_raw(&kexinit()).await.unwrap();
         // Everything that is sent to us is taken, and nothing but the key exchange left undone.

@@ -1,5 +1,6 @@
 //! How a channel ends when its two sides do not end together, and what must not end then.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pomerium_stand_in::client::{ChannelEvent, Client, Options};
@@ -15,27 +16,73 @@ fn fill_window(client: &mut Client, id: u32) -> u64 {
     window
 }
 
-/// What a program gets to read that begins to when its channel is closed, after `send`.
-fn read_after_the_close(send: impl AsyncFnOnce(&mut Client, u32) -> u64) -> u64 {
-    let server = Server::start();
-    let folder = tempfile::tempdir().unwrap();
-    let [go, out] = ["go", "out"].map(|name| folder.path().join(name));
-    let command = format!(
-        "until [ -e {} ]; do sleep 0.05; done; cat > {}",
-        go.display(),
-        out.display()
-    );
-    run(async {
-        let mut client = log_in(&server, Options::pomerium()).await;
-        let id = started(&mut client, &command).await;
-        let sent = send(&mut client, id).await;
+/// A program that reads nothing until it is told to.
+struct LateReader {
+    _folder: tempfile::TempDir,
+    go: PathBuf,
+    out: PathBuf,
+}
+
+impl LateReader {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let [go, out] = ["go", "out"].map(|name| folder.path().join(name));
+        Self {
+            _folder: folder,
+            go,
+            out,
+        }
+    }
+
+    /// Starts it, closes its channel after `send`, and then has it read: all that was sent.
+    async fn reads_what_was_sent_before_the_close(
+        &self,
+        client: &mut Client,
+        send: impl AsyncFnOnce(&mut Client, u32) -> u64,
+    ) -> u64 {
+        let (go, out) = (self.go.display(), self.out.display());
+        let command = format!("until [ -e {go} ]; do sleep 0.05; done; cat > {out}");
+        let id = started(client, &command).await;
+        let sent = send(client, id).await;
         client.eof(id).await.unwrap();
         client.close(id).await.unwrap();
-        events(&mut client, id).await;
-        std::fs::write(&go, "").unwrap();
-        let length = || std::fs::metadata(&out).map_or(0, |file| file.len());
-        wait_for("all of it", || (length() == sent).then_some(()));
+        events(client, id).await;
+        std::fs::write(&self.go, "").unwrap();
+        comes_to_hold(&self.out, sent);
         sent
+    }
+}
+
+/// Waits until a file is of this length.
+fn comes_to_hold(file: &Path, length: u64) {
+    let now = || std::fs::metadata(file).map_or(0, |file| file.len());
+    wait_for("all of it", || (now() == length).then_some(()));
+}
+
+/// The number of a program that begins by saying it.
+async fn number_of_program(client: &mut Client, id: u32) -> u32 {
+    let ChannelEvent::Data(said) = client.event(id).await.unwrap() else {
+        panic!("no number of the program");
+    };
+    let said = String::from_utf8_lossy(&said);
+    said.lines().next().unwrap().parse().unwrap()
+}
+
+/// With a window of more than what the system keeps, so that there is always more to write.
+fn with_room_for_ever() -> Options {
+    let mut options = Options::pomerium();
+    options.window = 1 << 30;
+    options
+}
+
+/// What a program reads that was sent by `send` before its channel was closed.
+fn read_after_the_close(send: impl AsyncFnOnce(&mut Client, u32) -> u64) -> u64 {
+    let server = Server::start();
+    run(async {
+        let mut client = log_in(&server, Options::pomerium()).await;
+        LateReader::new()
+            .reads_what_was_sent_before_the_close(&mut client, send)
+            .await
     })
 }
 
@@ -213,11 +260,8 @@ fn a_client_that_takes_nothing_any_more_is_given_up() {
     let config = "client_alive_interval = \"1s\"\nclient_alive_count_max = 2";
     let mut server = Server::start_with(config, &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut options = Options::pomerium();
-    // More than what the system keeps for it, so that there is always more to write.
-    options.window = 1 << 30;
     let _client = runtime.block_on(async {
-        let mut client = log_in(&server, options).await;
+        let mut client = log_in(&server, with_room_for_ever()).await;
         let id = started(&mut client, "cat /dev/zero").await;
         comes_to_data(&mut client, id).await;
         client
@@ -227,7 +271,7 @@ fn a_client_that_takes_nothing_any_more_is_given_up() {
 }
 
 /// Waits until a program writes no more because nobody takes it.
-fn stands_still(program: &str) {
+fn stands_still(program: u32) {
     let written = || {
         let io = std::fs::read_to_string(format!("/proc/{program}/io")).unwrap();
         let line = io.lines().find(|line| line.starts_with("wchar")).unwrap();
@@ -247,22 +291,14 @@ fn a_client_that_writes_before_it_reads_is_read() {
     let server = Server::start();
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let mut options = Options::pomerium();
-    // More than what the system keeps for it, so that there is always more to write.
-    options.window = 1 << 30;
     run(async {
-        let mut client = log_in(&server, options).await;
+        let mut client = log_in(&server, with_room_for_ever()).await;
         let input = started(&mut client, &format!("cat > {}", out.display())).await;
         let output = started(&mut client, "echo $$; exec cat /dev/zero").await;
-        let ChannelEvent::Data(program) = client.event(output).await.unwrap() else {
-            panic!("no number of the program");
-        };
-        let program = String::from_utf8_lossy(&program);
-        stands_still(program.lines().next().unwrap());
+        stands_still(number_of_program(&mut client, output).await);
         let sent = fill_window(&mut client, input);
         client.transport().flush().await.unwrap();
-        let length = || std::fs::metadata(&out).map_or(0, |file| file.len());
-        wait_for("all of it", || (length() == sent).then_some(()));
+        comes_to_hold(&out, sent);
     });
 }
 
@@ -272,10 +308,7 @@ fn a_program_that_reads_nothing_is_hung_up_with_its_channel() {
     run(async {
         let mut client = log_in(&server, Options::pomerium()).await;
         let id = started(&mut client, "echo $$; exec sleep 1000").await;
-        let ChannelEvent::Data(program) = client.event(id).await.unwrap() else {
-            panic!("no number of the program");
-        };
-        let program = String::from_utf8_lossy(&program).trim().parse().unwrap();
+        let program = number_of_program(&mut client, id).await;
         client.close(id).await.unwrap();
         wait_for("its end", || (!is_alive(program)).then_some(()));
         assert_eq!(client.exec("exit 4").await.unwrap().exit_status, Some(4));
@@ -285,13 +318,6 @@ fn a_program_that_reads_nothing_is_hung_up_with_its_channel() {
 #[test]
 fn many_that_have_read_all_keep_no_other_from_it() {
     let server = Server::start();
-    let folder = tempfile::tempdir().unwrap();
-    let [go, out] = ["go", "out"].map(|name| folder.path().join(name));
-    let slow = format!(
-        "until [ -e {} ]; do sleep 0.05; done; cat > {}",
-        go.display(),
-        out.display()
-    );
     run(async {
         let mut client = log_in(&server, Options::pomerium()).await;
         for _ in 0..10 {
@@ -301,13 +327,10 @@ fn many_that_have_read_all_keep_no_other_from_it() {
             client.eof(id).await.unwrap();
             client.close(id).await.unwrap();
         }
-        let id = started(&mut client, &slow).await;
-        let sent = fill_window(&mut client, id);
-        client.eof(id).await.unwrap();
-        client.close(id).await.unwrap();
-        events(&mut client, id).await;
-        std::fs::write(&go, "").unwrap();
-        let length = || std::fs::metadata(&out).map_or(0, |file| file.len());
-        wait_for("all of it", || (length() == sent).then_some(()));
+        LateReader::new()
+            .reads_what_was_sent_before_the_close(&mut client, async |client, id| {
+                fill_window(client, id)
+            })
+            .await;
     });
 }
