@@ -66,8 +66,13 @@ pub(crate) enum Work {
         command: String,
         terminal: bool,
     },
-    /// Send single bytes to this command's terminal and wait for each to come back.
-    Keystrokes { count: usize, command: String },
+    /// Send single bytes to this command's terminal and wait for each to come back, and then so
+    /// long until the next.
+    Keystrokes {
+        count: usize,
+        pause: Duration,
+        command: String,
+    },
 }
 
 /// What came of it.
@@ -183,7 +188,11 @@ async fn work(client: &Arc<Client>) -> anyhow::Result<()> {
             command,
             terminal,
         } => return hold(client, count, &command, terminal).await,
-        Work::Keystrokes { count, command } => keystrokes(client, count, &command).await?,
+        Work::Keystrokes {
+            count,
+            pause,
+            command,
+        } => keystrokes(client, count, pause, &command).await?,
     };
     println!("{}", serde_json::to_string(&outcome)?);
     Ok(())
@@ -359,20 +368,33 @@ async fn open(
     }
 }
 
-async fn keystrokes(client: &Client, count: usize, command: &str) -> anyhow::Result<Outcome> {
+async fn keystrokes(
+    client: &Client,
+    count: usize,
+    pause: Duration,
+    command: &str,
+) -> anyhow::Result<Outcome> {
     let (session, mut channel) = open(client, command, true).await?;
-    // The command says when it is there.
+    // The command says when it is there, and a first key is not counted: what echoes it is loaded
+    // meanwhile.
     wait_for_data(&mut channel).await?;
+    echo(&mut channel).await?;
     let mut outcome = Outcome::default();
     for _ in 0..count {
-        let begun = Instant::now();
-        channel.data(&b"x"[..]).await?;
-        wait_for_data(&mut channel).await?;
-        outcome.each.push(begun.elapsed().as_secs_f64());
+        tokio::time::sleep(pause).await;
+        outcome.each.push(echo(&mut channel).await?.as_secs_f64());
     }
     outcome.seconds = outcome.each.iter().sum();
     leave(session).await?;
     Ok(outcome)
+}
+
+/// From a key to its echo.
+async fn echo(channel: &mut Channel<Msg>) -> anyhow::Result<Duration> {
+    let begun = Instant::now();
+    channel.data(&b"x"[..]).await?;
+    wait_for_data(channel).await?;
+    Ok(begun.elapsed())
 }
 
 async fn wait_for_data(channel: &mut Channel<Msg>) -> anyhow::Result<()> {

@@ -42,17 +42,20 @@ fn join(members: &Path) -> io::Result<()> {
 /// A command of this program, in front of all that wait for a processor where this account may say
 /// so: what is left of the time is the server's.
 pub(crate) fn ahead_of_all(program: &Path) -> Command {
-    let ahead = |program: &Path| {
-        let mut command = Command::new("chrt");
-        command.args(["--fifo", "1"]).arg(program);
-        command
-    };
-    let tried = ahead("true".as_ref()).stderr(Stdio::null()).status();
-    match tried.is_ok_and(|status| status.success()) {
+    match may_go_ahead() {
         true => ahead(program),
-        false => {
-            eprintln!("  the client waits for a processor like everybody: chrt --fifo is refused");
-            Command::new(program)
-        }
+        false => Command::new(program),
     }
+}
+
+/// Whether it may.
+pub(crate) fn may_go_ahead() -> bool {
+    let tried = ahead("true".as_ref()).stderr(Stdio::null()).status();
+    tried.is_ok_and(|status| status.success())
+}
+
+fn ahead(program: &Path) -> Command {
+    let mut command = Command::new("chrt");
+    command.args(["--fifo", "1"]).arg(program);
+    command
 }

@@ -1,6 +1,7 @@
 //! From a key pressed to its echo, with nothing else to do and beside bulk transfers.
 
 use std::process::Child;
+use std::time::Duration;
 
 use crate::client::{Job, Work};
 use crate::numbers::percentile;
@@ -12,37 +13,62 @@ use crate::subject::Bench;
 const ROUNDS: usize = 15;
 const TRANSFERS: usize = 8;
 
+/// How somebody types.
+struct Typing {
+    what: &'static str,
+    beside: usize,
+    keys: usize,
+    /// After each echo.
+    pause: Duration,
+}
+
 pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let servers = bench.servers()?;
-    for (transfers, beside) in [
-        (0, "idle"),
-        (bench.count(TRANSFERS, 2), "beside bulk transfers"),
+    let beside = bench.count(TRANSFERS, 2);
+    for typing in [
+        Typing {
+            what: "idle",
+            beside: 0,
+            keys: bench.count(500, 5),
+            pause: Duration::ZERO,
+        },
+        Typing {
+            what: "beside bulk transfers",
+            beside,
+            keys: bench.count(500, 5),
+            pause: Duration::ZERO,
+        },
+        // As a key that is held down does, or nearly; nobody presses the next at the echo.
+        Typing {
+            what: "beside bulk transfers, a key every 20 ms",
+            beside,
+            keys: bench.count(100, 5),
+            pause: Duration::from_millis(20),
+        },
     ] {
-        let count = bench.count(500, 5);
-        let [median, slowest] = bench.in_turns(&servers, ROUNDS, |server| {
-            let _transfers = Transfers::start(bench, server, transfers)?;
-            // The terminal passes bytes on as they are, and cat sends each back.
-            let command = "stty raw -echo; echo ready; exec cat".to_owned();
-            let outcome = Job::new(bench, server, Work::Keystrokes { count, command }).run()?;
-            Ok([
-                percentile(&outcome.each, 0.5) * 1e3,
-                percentile(&outcome.each, 0.99) * 1e3,
-            ])
-        })?;
-        report.add(
-            format!("keystroke and echo, {beside}: p50"),
-            "ms",
-            median,
-            Target::AtMost(1.0),
-        );
-        report.add(
-            format!("keystroke and echo, {beside}: p99"),
-            "ms",
-            slowest,
-            Target::AtMost(1.0),
-        );
+        let [median, slowest] =
+            bench.in_turns(&servers, ROUNDS, |server| typing.run(bench, server))?;
+        for (share, rounds) in [("p50", median), ("p99", slowest)] {
+            let row = format!("keystroke and echo, {}: {share}", typing.what);
+            report.add(row, "ms", rounds, Target::AtMost(1.0));
+        }
     }
     Ok(())
+}
+
+impl Typing {
+    /// p50 and p99, in milliseconds.
+    fn run(&self, bench: &Bench, server: &Server) -> anyhow::Result<[f64; 2]> {
+        let _transfers = Transfers::start(bench, server, self.beside)?;
+        let work = Work::Keystrokes {
+            count: self.keys,
+            pause: self.pause,
+            // The terminal passes bytes on as they are, and cat sends each back.
+            command: "stty raw -echo; echo ready; exec cat".to_owned(),
+        };
+        let outcome = Job::new(bench, server, work).run()?;
+        Ok([0.5, 0.99].map(|share| percentile(&outcome.each, share) * 1e3))
+    }
 }
 
 struct Transfers(Vec<Child>);
@@ -57,9 +83,7 @@ impl Transfers {
             all.0.push(ssh.spawn()?);
         }
         // Until all have begun.
-        std::thread::sleep(std::time::Duration::from_millis(
-            bench.count(1000, 300) as u64
-        ));
+        std::thread::sleep(Duration::from_millis(bench.count(1000, 300) as u64));
         Ok(all)
     }
 }
