@@ -40,10 +40,10 @@ impl Group {
         self.folder.join(MEMBERS)
     }
 
-    /// Has a group without real time of its own get some of it, where that is shared out: a fifth
-    /// of a second in each, so that there is some while the kernel clears away earlier groups.
+    /// Has a group without real time of its own get some of it, where that is shared out: 0.4 s in
+    /// each. Half of what there is, because the kernel takes its time to clear away earlier groups.
     pub(crate) fn permit_real_time(&self) {
-        let _not_shared_out = fs::write(self.folder.join("cpu.rt_runtime_us"), "200000");
+        let _not_shared_out = fs::write(self.folder.join("cpu.rt_runtime_us"), "400000");
     }
 
     /// User and system time of all that were ever in the group.

@@ -29,7 +29,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
         Typing {
             what: "idle",
             beside: 0,
-            keys: bench.count(500, 5),
+            keys: bench.count(1500, 5),
             pause: Duration::ZERO,
         },
         Typing {
