@@ -13,6 +13,10 @@ const GROUPS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// The file of the processes of a group.
 pub(crate) const MEMBERS: &str = "cgroup.procs";
 
+/// The file of a group's share of real time (sched(7)), in microseconds of each second.
+const REAL_TIME: &str = "cpu.rt_runtime_us";
+const NAME: &str = "bastion-benches-";
+
 /// A control group: for a server, and another for the programs that its users run.
 pub(crate) struct Group {
     folder: PathBuf,
@@ -30,9 +34,18 @@ impl Group {
 
     /// In this hierarchy.
     pub(crate) fn under(root: &Path, name: &str) -> Option<Self> {
-        let folder = root.join(format!("bastion-benches-{}-{name}", std::process::id()));
+        let folder = root.join(format!("{NAME}{}-{name}", std::process::id()));
         fs::create_dir(&folder).ok()?;
         Some(Self { folder })
+    }
+
+    /// Removes what runs that were killed have left here: what has members stays.
+    pub(crate) fn remove_left_behind(root: &Path) {
+        for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(NAME) {
+                let _in_use = fs::remove_dir(entry.path());
+            }
+        }
     }
 
     /// The file that a process's number is written to for the process to be counted here.
@@ -40,10 +53,14 @@ impl Group {
         self.folder.join(MEMBERS)
     }
 
-    /// Has a group without real time of its own get some of it, where that is shared out: 0.4 s in
-    /// each. Half of what there is, because the kernel takes its time to clear away earlier groups.
+    /// Has a group without real time of its own get 0.4 s of each second, where that is shared out.
     pub(crate) fn permit_real_time(&self) {
-        let _not_shared_out = fs::write(self.folder.join("cpu.rt_runtime_us"), "400000");
+        let _not_shared_out = fs::write(self.folder.join(REAL_TIME), "400000");
+    }
+
+    /// Gives it back: the kernel counts it for a while after the group is gone.
+    pub(crate) fn give_up_real_time(&self) {
+        let _had_none = fs::write(self.folder.join(REAL_TIME), "0");
     }
 
     /// User and system time of all that were ever in the group.

@@ -45,7 +45,7 @@ pub(crate) fn describe(bench: &Bench) -> String {
         "debug build, figures mean nothing"
     };
     format!(
-        "{processor}, {cores} cores, {memory}; Linux {}; load {load} at the end; {bastion} ({build}); {sshd}; as {}; CPU time by {}; {}.\n",
+        "{processor}, {cores} cores, {memory}; Linux {}; load {load} at the end; {bastion} ({build}); {sshd}; as {}; CPU time by {}{}.\n",
         kernel.trim(),
         bench.fixture.login,
         if bench.has_groups() {
@@ -53,11 +53,7 @@ pub(crate) fn describe(bench: &Bench) -> String {
         } else {
             "/proc, in hundredths of a second"
         },
-        if scheduling::may_go_ahead() {
-            "keys pressed ahead of all that wait for a processor"
-        } else {
-            "keys pressed by who waits for a processor like the servers (chrt --fifo is refused)"
-        },
+        scheduling::describe(),
     )
 }
 

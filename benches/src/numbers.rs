@@ -29,12 +29,15 @@ impl Summary {
     }
 }
 
-/// The value below which this share of all values lies.
+/// The smallest value that this share of all values does not exceed (the nearest rank).
 pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let at = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
-    sorted.get(at).copied().unwrap_or(f64::NAN)
+    let rank = (sorted.len() as f64 * share).ceil() as usize;
+    sorted
+        .get(rank.saturating_sub(1))
+        .copied()
+        .unwrap_or(f64::NAN)
 }
 
 pub(crate) fn milliseconds(time: Duration) -> f64 {

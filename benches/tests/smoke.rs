@@ -37,6 +37,8 @@ fn every_measure_runs_and_has_its_line() {
         "files of 4 KiB down",
         "forwarded TCP, there and back",
         "keystroke and echo, idle",
+        "beside bulk transfers: p99",
+        "a key every 10 ms: p99",
         "start to first login",
         "host key Rsa",
         "open sessions: a login, p50",

@@ -3,6 +3,8 @@
 use std::process::Child;
 use std::time::Duration;
 
+use anyhow::ensure;
+
 use crate::client::{Job, Work};
 use crate::numbers::percentile;
 use crate::openssh;
@@ -38,12 +40,12 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
             keys: bench.count(500, 5),
             pause: Duration::ZERO,
         },
-        // As a key that is held down does, or nearly; nobody presses the next at the echo.
+        // Nobody presses the next key at the echo.
         Typing {
-            what: "beside bulk transfers, a key every 20 ms",
+            what: "beside bulk transfers, a key every 10 ms",
             beside,
-            keys: bench.count(100, 5),
-            pause: Duration::from_millis(20),
+            keys: bench.count(300, 5),
+            pause: Duration::from_millis(10),
         },
     ] {
         let [median, slowest] =
@@ -59,7 +61,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
 impl Typing {
     /// p50 and p99, in milliseconds.
     fn run(&self, bench: &Bench, server: &Server) -> anyhow::Result<[f64; 2]> {
-        let _transfers = Transfers::start(bench, server, self.beside)?;
+        let mut transfers = Transfers::start(bench, server, self.beside)?;
         let work = Work::Keystrokes {
             count: self.keys,
             pause: self.pause,
@@ -67,6 +69,7 @@ impl Typing {
             command: "stty raw -echo; echo ready; exec cat".to_owned(),
         };
         let outcome = Job::new(bench, server, work).run()?;
+        ensure!(transfers.go_on()?, "a transfer ended before the keys did");
         Ok([0.5, 0.99].map(|share| percentile(&outcome.each, share) * 1e3))
     }
 }
@@ -85,6 +88,18 @@ impl Transfers {
         // Until all have begun.
         std::thread::sleep(Duration::from_millis(bench.count(1000, 300) as u64));
         Ok(all)
+    }
+}
+
+impl Transfers {
+    /// Whether all do.
+    fn go_on(&mut self) -> std::io::Result<bool> {
+        for ssh in &mut self.0 {
+            if ssh.try_wait()?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
