@@ -18,6 +18,7 @@ use russh::keys::{
 use russh::{Channel, ChannelMsg, Disconnect, Preferred, kex};
 use serde::{Deserialize, Serialize};
 
+use crate::numbers::percentile;
 use crate::scheduling;
 use crate::server::Server;
 use crate::subject::Bench;
@@ -82,6 +83,13 @@ pub(crate) struct Outcome {
     pub(crate) seconds: f64,
     /// Each by itself, in seconds.
     pub(crate) each: Vec<f64>,
+}
+
+impl Outcome {
+    /// What this share of `each` does not exceed, in milliseconds.
+    pub(crate) fn percentile(&self, share: f64) -> f64 {
+        percentile(&self.each, share) * 1e3
+    }
 }
 
 impl Job {

@@ -1,6 +1,6 @@
 //! How a channel ends when its two sides do not end together, and what must not end then.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use pomerium_stand_in::client::{ChannelEvent, Client, Options};
@@ -16,41 +16,27 @@ fn fill_window(client: &mut Client, id: u32) -> u64 {
     window
 }
 
-/// A program that reads nothing until it is told to.
-struct LateReader {
-    _folder: tempfile::TempDir,
-    go: PathBuf,
-    out: PathBuf,
-}
-
-impl LateReader {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let [go, out] = ["go", "out"].map(|name| folder.path().join(name));
-        Self {
-            _folder: folder,
-            go,
-            out,
-        }
-    }
-
-    /// Starts it, closes its channel after `send`, and then has it read: all that was sent.
-    async fn reads_what_was_sent_before_the_close(
-        &self,
-        client: &mut Client,
-        send: impl AsyncFnOnce(&mut Client, u32) -> u64,
-    ) -> u64 {
-        let (go, out) = (self.go.display(), self.out.display());
-        let command = format!("until [ -e {go} ]; do sleep 0.05; done; cat > {out}");
-        let id = started(client, &command).await;
-        let sent = send(client, id).await;
-        client.eof(id).await.unwrap();
-        client.close(id).await.unwrap();
-        events(client, id).await;
-        std::fs::write(&self.go, "").unwrap();
-        comes_to_hold(&self.out, sent);
-        sent
-    }
+/// Starts a program that reads nothing until it is told to, closes its channel after `send`, and
+/// then has it read: all that was sent.
+async fn reads_what_was_sent_before_the_close(
+    client: &mut Client,
+    send: impl AsyncFnOnce(&mut Client, u32) -> u64,
+) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let [go, out] = ["go", "out"].map(|name| folder.path().join(name));
+    let command = format!(
+        "until [ -e {} ]; do sleep 0.05; done; cat > {}",
+        go.display(),
+        out.display()
+    );
+    let id = started(client, &command).await;
+    let sent = send(client, id).await;
+    client.eof(id).await.unwrap();
+    client.close(id).await.unwrap();
+    events(client, id).await;
+    std::fs::write(&go, "").unwrap();
+    comes_to_hold(&out, sent);
+    sent
 }
 
 /// Waits until a file is of this length.
@@ -80,9 +66,7 @@ fn read_after_the_close(send: impl AsyncFnOnce(&mut Client, u32) -> u64) -> u64 
     let server = Server::start();
     run(async {
         let mut client = log_in(&server, Options::pomerium()).await;
-        LateReader::new()
-            .reads_what_was_sent_before_the_close(&mut client, send)
-            .await
+        reads_what_was_sent_before_the_close(&mut client, send).await
     })
 }
 
@@ -327,10 +311,7 @@ fn many_that_have_read_all_keep_no_other_from_it() {
             client.eof(id).await.unwrap();
             client.close(id).await.unwrap();
         }
-        LateReader::new()
-            .reads_what_was_sent_before_the_close(&mut client, async |client, id| {
-                fill_window(client, id)
-            })
-            .await;
+        let fill = async |client: &mut Client, id| fill_window(client, id);
+        reads_what_was_sent_before_the_close(&mut client, fill).await;
     });
 }

@@ -7,7 +7,7 @@ use nix::sys::time::TimeValLike;
 
 use super::handshake::settle;
 use crate::client::{Job, Work};
-use crate::numbers::{milliseconds, percentile};
+use crate::numbers::milliseconds;
 use crate::report::{Report, Target};
 use crate::subject::Bench;
 
@@ -30,12 +30,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
         settle();
         let cpu = milliseconds(server.cpu()? - before) / count as f64;
         let own = cpu - shell(&bench.fixture.shell, count)?;
-        Ok([
-            cpu,
-            own,
-            percentile(&outcome.each, 0.5) * 1e3,
-            percentile(&outcome.each, 0.99) * 1e3,
-        ])
+        Ok([cpu, own, outcome.percentile(0.5), outcome.percentile(0.99)])
     })?;
     report.add(
         "login, `true`, exit: CPU, the account's shell included",

@@ -4,7 +4,7 @@ use super::handshake::settle;
 use crate::chart::Chart;
 use crate::client::{Job, Work};
 use crate::machine;
-use crate::numbers::{milliseconds, percentile};
+use crate::numbers::milliseconds;
 use crate::report::{Report, Target};
 use crate::server::Kind;
 use crate::subject::{Bench, Rounds};
@@ -60,7 +60,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
                 )
                 .run()?;
                 settle();
-                time.of(kind).push(percentile(&outcome.each, 0.5) * 1e3);
+                time.of(kind).push(outcome.percentile(0.5));
                 cpu.of(kind)
                     .push(milliseconds(server.cpu()? - before) / (count / 4) as f64);
             }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use crate::client::{Job, Work};
-use crate::numbers::percentile;
 use crate::openssh;
 use crate::report::{Report, Target};
 use crate::server::Server;
@@ -70,7 +69,7 @@ impl Typing {
         };
         let outcome = Job::new(bench, server, work).run()?;
         ensure!(transfers.go_on()?, "a transfer ended before the keys did");
-        Ok([0.5, 0.99].map(|share| percentile(&outcome.each, share) * 1e3))
+        Ok([0.5, 0.99].map(|share| outcome.percentile(share)))
     }
 }
 
@@ -89,9 +88,7 @@ impl Transfers {
         std::thread::sleep(Duration::from_millis(bench.count(1000, 300) as u64));
         Ok(all)
     }
-}
 
-impl Transfers {
     /// Whether all do.
     fn go_on(&mut self) -> std::io::Result<bool> {
         for ssh in &mut self.0 {
