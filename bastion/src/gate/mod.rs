@@ -53,9 +53,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const KEPT_MEMORY: i32 = 4 << 20;
 /// Descriptors that there is room for from the beginning: those of 1,000 sessions at terminals.
 const AT_ONCE: usize = 4096;
-/// The shortest turns there are: a key that is pressed does not wait for transfers, nor for what
-/// else keeps the processors busy.
-const TURN: Duration = Duration::from_micros(100);
+/// Short turns: a key that is pressed does not wait for transfers, nor for what else keeps the
+/// processors busy. With shorter ones still, transfers come before the programs that echo it.
+const TURN: Duration = Duration::from_micros(300);
 
 /// Why the gate cannot serve (any more).
 #[derive(Debug, Error)]
