@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 pub(crate) const ROTATION: &str = "\
 Changing the User CA: move pomerium_user_ca_key and its .pub away and run with
 --add-installed-ca, which makes a new CA and lets bastion trust both. Give the new key to
-Pomerium (`bastion-keygen show`). Once logins work, run with --replace-installed-ca, which
-ends the trust in the old CA.";
+Pomerium (`bastion-keygen show`). Once logins work and the old CA's last certificate has
+expired, run with --replace-installed-ca, which ends the trust in the old CA. Was its key stolen,
+run with that at once: nobody is let in then until Pomerium has the new key.";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
