@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::ending::Ending;
@@ -127,8 +127,15 @@ impl Channel {
         self.feeding = Some(AbortOnDrop(tokio::spawn(input.feed(to))));
     }
 
-    /// From the program to the client, until there is no more.
-    fn drain(&mut self, from: Descriptor, kind: Option<u32>, terms: &RunTerms) -> JoinHandle<()> {
+    /// From the program to the client, until there is no more; of a terminal, until its program has
+    /// `ended` and there is no more for now.
+    fn drain(
+        &mut self,
+        from: Descriptor,
+        kind: Option<u32>,
+        terms: &RunTerms,
+        ended: &Arc<Notify>,
+    ) -> JoinHandle<()> {
         let from = Arc::new(from);
         if !self.has_terminal {
             self.pipes.push(from.clone());
@@ -139,7 +146,15 @@ impl Channel {
             chunk: terms.chunk,
             traffic: self.traffic.clone(),
         };
-        let drain = tokio::spawn(output.drain(from));
+        // Who was left behind at a terminal holds it open, and the user of it up. Who was left behind
+        // at a pipe is waited for: that is what sshd does.
+        let drain = match self.has_terminal {
+            true => {
+                let ended = ended.clone();
+                tokio::spawn(async move { output.drain_until(from, ended.notified()).await })
+            }
+            false => tokio::spawn(output.drain(from)),
+        };
         self.tasks.push(drain.abort_handle());
         drain
     }
@@ -265,9 +280,9 @@ impl Channels {
             .map_err(|error| format!("a descriptor of the program cannot be used: {error}"))?;
         channel.has_terminal = ends.is_terminal;
         channel.feed(id, ends.input, waiting.queue, terms);
-        let outputs = ends.outputs.into_iter();
+        let (outputs, last_call) = (ends.outputs.into_iter(), Arc::new(Notify::new()));
         let drains = outputs
-            .map(|(from, kind)| channel.drain(from, kind, terms))
+            .map(|(from, kind)| channel.drain(from, kind, terms, &last_call))
             .collect();
         let (channels_of_closer, traffic) = (self.clone(), channel.traffic.clone());
         let (handle, idle_limit) = (terms.handle.clone(), terms.idle_limit);
@@ -276,6 +291,7 @@ impl Channels {
             let ending = Ending {
                 handle: &handle,
                 id,
+                last_call: &last_call,
             };
             let idle = traffic.stays_idle(idle_limit);
             if !ending.tell_unless_idle(drains, ended, idle).await {

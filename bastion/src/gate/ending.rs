@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use russh::server::Handle;
 use russh::{ChannelId, Sig};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -20,6 +20,8 @@ const TOGETHER: Duration = Duration::from_millis(250);
 pub(super) struct Ending<'a> {
     pub(super) handle: &'a Handle,
     pub(super) id: ChannelId,
+    /// Told when the program has ended.
+    pub(super) last_call: &'a Notify,
 }
 
 impl Ending<'_> {
@@ -62,6 +64,7 @@ impl Ending<'_> {
                 self.ended(end.ok()).await;
             }
             end = &mut ended => {
+                self.last_call.notify_one();
                 let soon = timeout(TOGETHER, &mut drained).await;
                 if soon.is_ok() {
                     self.no_more_output().await;

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::socket::{Shutdown, shutdown};
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf};
@@ -21,13 +20,10 @@ use super::input_queue;
 use super::traffic::Traffic;
 use crate::sys::{read, readiness, socket};
 
-/// What a pipe holds unless it is told otherwise, and the most that is read at a time.
-const PIPE: usize = 64 * 1024;
-/// What the pipe of a program that keeps filling it is made to hold. Not all of them from the
-/// start: an account may have 64 MiB of pipes altogether before it gets only the smallest.
-const LARGE_PIPE: usize = 256 * 1024;
-/// After so many reads in a row of a full pipe it is made larger.
-const FULL_READS: u32 = 4;
+/// The most that is read at a time.
+const PIECE: usize = 64 * 1024;
+/// The most that a terminal still has to say when its program has ended, in reads: the kernel keeps less.
+const LAST_PIECES: usize = 256;
 
 /// A descriptor that tasks can wait for.
 pub(super) struct Descriptor(AsyncFd<OwnedFd>);
@@ -64,19 +60,14 @@ impl Descriptor {
         read.await
     }
 
-    /// Throws away what there is to read, until the end.
-    pub(super) async fn discard(&self) {
-        while self.read(PIPE).await.is_ok_and(|bytes| !bytes.is_empty()) {}
+    /// Reads what there is at this moment; `WouldBlock` where that is nothing.
+    fn read_now(&self, most: usize) -> io::Result<Bytes> {
+        read::available(self.0.get_ref().as_fd(), most)
     }
 
-    /// Lets the kernel hold more in a pipe; returns the most to read from it at a time. What is no
-    /// pipe, and what the account may not have more of, stays as it is.
-    fn enlarge(&self) -> usize {
-        let size = i32::try_from(LARGE_PIPE).unwrap_or(0);
-        match fcntl(self.0.get_ref(), FcntlArg::F_SETPIPE_SZ(size)) {
-            Ok(_) => LARGE_PIPE,
-            Err(_) => PIPE,
-        }
+    /// Throws away what there is to read, until the end.
+    pub(super) async fn discard(&self) {
+        while self.read(PIECE).await.is_ok_and(|bytes| !bytes.is_empty()) {}
     }
 
     /// Writes what it can, at least a byte.
@@ -106,33 +97,51 @@ pub(super) struct Output {
 impl Output {
     /// Copies to the channel, until the far end of the descriptor or the channel is closed.
     pub(super) async fn drain(self, from: impl Borrow<Descriptor>) {
+        self.drain_until(from, std::future::pending()).await;
+    }
+
+    /// The same; from `over` on, only what is there already.
+    pub(super) async fn drain_until(
+        self,
+        from: impl Borrow<Descriptor>,
+        over: impl Future<Output = ()>,
+    ) {
         let from = from.borrow();
-        let (mut most, mut full) = (PIPE, 0);
-        while let Ok(mut bytes) = from.read(most).await {
-            if bytes.is_empty() {
+        tokio::pin!(over);
+        loop {
+            let bytes = tokio::select! {
+                bytes = from.read(PIECE) => bytes,
+                () = &mut over => break,
+            };
+            if !self.send(bytes).await {
                 return;
             }
-            if full < FULL_READS {
-                full = if bytes.len() == PIPE { full + 1 } else { 0 };
-                // Once: an account that may have no more now is not asked again and again.
-                most = if full == FULL_READS {
-                    from.enlarge()
-                } else {
-                    most
-                };
-            }
-            self.traffic.count_sent(bytes.len());
-            while !bytes.is_empty() {
-                let packet = bytes.split_to(self.chunk.min(bytes.len()));
-                let sent = match self.kind {
-                    None => self.channel.data_bytes(packet).await,
-                    Some(kind) => self.channel.extended_data_bytes(kind, packet).await,
-                };
-                if sent.is_err() {
-                    return;
-                }
+        }
+        // Whoever goes on writing is not heard for ever.
+        for _ in 0..LAST_PIECES {
+            if !self.send(from.read_now(PIECE)).await {
+                return;
             }
         }
+    }
+
+    /// Sends what was read; whether there may be more to send.
+    async fn send(&self, read: io::Result<Bytes>) -> bool {
+        let Some(mut bytes) = read.ok().filter(|bytes| !bytes.is_empty()) else {
+            return false;
+        };
+        self.traffic.count_sent(bytes.len());
+        while !bytes.is_empty() {
+            let packet = bytes.split_to(self.chunk.min(bytes.len()));
+            let sent = match self.kind {
+                None => self.channel.data_bytes(packet).await,
+                Some(kind) => self.channel.extended_data_bytes(kind, packet).await,
+            };
+            if sent.is_err() {
+                return false;
+            }
+        }
+        true
     }
 }
 

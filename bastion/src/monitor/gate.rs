@@ -15,6 +15,9 @@ use crate::sys::{process, socket, spawn};
 
 /// A gate that ended is started again after this time.
 const RESTART_AFTER: Duration = Duration::from_millis(200);
+/// One that was killed and has not ended after this time is held in the kernel, by who knows what, and is
+/// waited for no longer.
+const TO_END: Duration = Duration::from_secs(2);
 /// Pieces of what it says at its standard error that are read before anything else is done.
 const PIECES_A_TURN: usize = 64;
 /// So many gates in a row that never came to serve are enough.
@@ -46,6 +49,7 @@ struct Running {
     /// It does not keep to the messages, or does not take any, or has closed the link: it is about
     /// to end by itself or to be ended.
     condemned: Option<Instant>,
+    killed: Option<Instant>,
     /// Its number is not its any more.
     reaped: bool,
 }
@@ -111,6 +115,7 @@ impl Gate {
             liveness: Liveness::asked(Instant::now()),
             reaped: false,
             condemned: None,
+            killed: None,
         });
         Ok(())
     }
@@ -202,6 +207,12 @@ impl Gate {
         gate.map(|gate| gate.reaped = true).is_some()
     }
 
+    /// Whether it was killed, and does not end.
+    pub(super) fn is_stuck(&self) -> bool {
+        let killed = self.running.as_ref().and_then(|gate| gate.killed);
+        killed.is_some_and(|at| at.elapsed() > TO_END)
+    }
+
     /// Forgets a gate that has ended. An error if it is no use to start another.
     pub(super) fn forget(&mut self) -> Result<(), String> {
         let served = self.running.take().is_some_and(|gate| gate.ready);
@@ -216,8 +227,8 @@ impl Gate {
         }
     }
 
-    pub(super) fn kill(&self) {
-        if let Some(gate) = &self.running {
+    pub(super) fn kill(&mut self) {
+        if let Some(gate) = &mut self.running {
             gate.kill();
         }
     }
@@ -245,9 +256,10 @@ impl Running {
         self.kill();
     }
 
-    fn kill(&self) {
+    fn kill(&mut self) {
         if !self.reaped {
             process::kill(self.pid, Signal::SIGKILL);
+            self.killed.get_or_insert_with(Instant::now);
         }
     }
 
@@ -297,6 +309,7 @@ mod tests {
             ready: true,
             liveness: Liveness::asked(Instant::now()),
             condemned: None,
+            killed: None,
             reaped: true,
         };
         let lines = std::iter::from_fn(|| gate.read_line()).count();

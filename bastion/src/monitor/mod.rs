@@ -232,6 +232,10 @@ impl Monitor {
 
     fn keep_gate_running(&mut self) -> Result<(), MonitorError> {
         self.gate.watch();
+        if self.gate.is_stuck() {
+            // It holds on to its connections until the kernel lets go of it; others are served.
+            self.gate_ended("it was killed, and does not end".into())?;
+        }
         if self.stopping.is_none() && self.gate.should_start() {
             let setup = self.gate_setup()?;
             if let Err(error) = self.gate.start(setup) {
@@ -294,12 +298,7 @@ impl Monitor {
             if self.gate.note_ended(pid) {
                 // What it said last is still to be read.
                 self.hear_gate()?;
-                self.grants.clear();
-                self.sessions.all_connections_closed();
-                self.audit.record(&Event::GateEnded {
-                    how: audit::describe(ended),
-                })?;
-                self.gate.forget().map_err(MonitorError::GateUnusable)?;
+                self.gate_ended(audit::describe(ended))?;
                 continue;
             }
             for event in self.sessions.note_ended(pid, ended) {
@@ -307,6 +306,13 @@ impl Monitor {
             }
         }
         Ok(())
+    }
+
+    fn gate_ended(&mut self, how: String) -> Result<(), MonitorError> {
+        self.grants.clear();
+        self.sessions.all_connections_closed();
+        self.audit.record(&Event::GateEnded { how })?;
+        self.gate.forget().map_err(MonitorError::GateUnusable)
     }
 
     /// Writes down what the sessions have told.
@@ -329,12 +335,14 @@ impl Monitor {
         Ok(())
     }
 
-    /// Whether all has ended after SIGTERM; kills what has not by the deadline.
+    /// Whether all has ended after SIGTERM; kills what has not by the deadline, and then waits for it no
+    /// longer than [`LAST_CALL`].
     fn finish_stopping(&mut self) -> Result<bool, MonitorError> {
         let Some(deadline) = self.stopping else {
             return Ok(false);
         };
-        if self.gate.is_gone() && self.sessions.is_empty() {
+        let all_gone = self.gate.is_gone() && self.sessions.is_empty();
+        if all_gone || Instant::now() >= deadline + LAST_CALL {
             self.audit.record(&Event::Stopped)?;
             return Ok(true);
         }

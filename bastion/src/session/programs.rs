@@ -13,7 +13,8 @@ use super::order::Order;
 use super::{environment, environment_file, motd, terminal};
 use crate::ipc::{ChannelNumber, Program, ProgramKind, PtyRequest, SessionSetup, Started};
 use crate::sys::pty::{self, WindowSize};
-use crate::sys::{process, socket, spawn};
+use crate::sys::relay::{self, Pipes};
+use crate::sys::{process, spawn};
 
 /// The programs that run, and what may be started.
 pub(super) struct Programs {
@@ -224,12 +225,10 @@ impl Wired {
     }
 
     fn to_pipes() -> io::Result<Self> {
-        let (stdin, to_stdin) = socket::pipe()?;
-        let (from_stdout, stdout) = socket::pipe()?;
-        let (from_stderr, stderr) = socket::pipe()?;
+        let Pipes { program, gate } = relay::pipes()?;
         Ok(Self {
-            stdio: [stdin, stdout, stderr],
-            ours: vec![to_stdin, from_stdout, from_stderr],
+            stdio: program,
+            ours: gate.into(),
             terminal: None,
             path: None,
         })

@@ -81,10 +81,15 @@ pub fn permit_dump(bytes: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_CORE, bytes.min(hard), hard)?)
 }
 
-/// Kills this process when its parent thread ends (`PR_SET_PDEATHSIG`). Undone by a change of uid.
+/// Kills this process when its parent thread ends. Undone by a change of uid.
 pub fn die_with_parent() -> io::Result<()> {
+    hear_of_parents_end(Signal::SIGKILL)
+}
+
+/// Has this process get a signal when its parent thread ends (`PR_SET_PDEATHSIG`). Undone by a change of uid.
+pub fn hear_of_parents_end(by: Signal) -> io::Result<()> {
     // SAFETY: as above.
-    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, by as libc::c_int, 0, 0, 0) })
 }
 
 /// Ends this process after this time, rounded to seconds, at least one.

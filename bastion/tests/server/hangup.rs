@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use crate::support::{Server, is_alive, signal, wait_for};
+use crate::support::{Server, fed, is_alive, signal, text, wait_for};
 
 /// Starts `command` over ssh, which is to write a process number into `file`; that number.
 fn start(server: &Server, arguments: &[&str], command: &str, file: &Path) -> (Child, u32) {
@@ -109,6 +109,27 @@ fn a_background_program_does_not_hold_a_finished_terminal() {
     let (mut ssh, pid) = start(&server, &["-tt"], &command, &pids);
     let status = wait_for("ssh's end", || ssh.try_wait().unwrap());
     assert_eq!(status.code(), Some(3));
+    signal(pid, "KILL");
+}
+
+/// A shell with job control puts each job into a process group of its own, which the kernel leaves alone
+/// when the shell ends.
+#[test]
+fn a_job_that_is_left_behind_does_not_hold_a_finished_terminal() {
+    let server = Server::start();
+    let user = server.user();
+    let pids = file(&server, "pid");
+    let typed = format!(
+        "sleep 1000 &\necho $! > {}; seq 100000; exit 3\n",
+        pids.display()
+    );
+    let mut ssh = server.ssh(&user, &["-tt"]);
+    let run = fed(ssh.arg("exec bash --norc -i"), typed.as_bytes());
+    assert_eq!(run.status.code(), Some(3));
+    // All that was said before is there.
+    assert!(text(&run.stdout).contains("\n99999\r\n100000\r\n"));
+    let pid = fs::read_to_string(pids).unwrap().trim().parse().unwrap();
+    assert!(is_alive(pid));
     signal(pid, "KILL");
 }
 

@@ -6,8 +6,8 @@ use std::process::Command;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::support::{
-    Server, account, as_root, children, command_line, is_alive, output, signal, status_field, text,
-    wait_for,
+    Master, Server, account, as_root, children, command_line, is_alive, output, signal,
+    status_field, text, wait_for,
 };
 
 /// An account that is neither root nor the gate's; the test command makes it.
@@ -63,6 +63,67 @@ fn the_gate_cannot_outlive_the_monitor() {
     signal(gate, "STOP");
     signal(server.pid(), "KILL");
     wait_for("the gate's end", || (!is_alive(gate)).then_some(()));
+}
+
+/// As one that the kernel holds. Here that is a debugger, who is told first of its end.
+#[test]
+fn a_gate_that_was_killed_and_does_not_end_is_replaced() {
+    use nix::sys::{ptrace, wait};
+    if !as_root() {
+        eprintln!("SKIPPED: only root can trace the gate");
+        return;
+    }
+    let mut server = Server::start();
+    let gate = nix::unistd::Pid::from_raw(i32::try_from(server.gate()).unwrap());
+    ptrace::seize(gate, ptrace::Options::empty()).unwrap();
+    signal(server.gate(), "KILL");
+    let ended = server.event("gate_ended", |_| true);
+    assert_eq!(ended["how"], "it was killed, and does not end");
+    server.event("listening", |_| true);
+    assert_eq!(text(&server.run("echo in").stdout), "in\n");
+    wait::waitpid(gate, Some(wait::WaitPidFlag::__WALL)).unwrap();
+}
+
+/// Has bytes come into its standard output, and takes them out again to where there is no room.
+const HOLD: &str = r#"
+import os, signal, socket, threading
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+full, _peer = socket.socketpair()
+full.setblocking(False)
+try:
+    while True: full.send(bytes(65536))
+except BlockingIOError: full.setblocking(True)
+pipe = os.open("/proc/self/fd/1", os.O_RDONLY)
+def write():
+    while True: os.write(1, b"x")
+threading.Thread(target=write).start()
+while True: os.splice(pipe, full.fileno(), 65536)
+"#;
+
+/// splice(2) keeps the lock of a pipe while it waits for its other side, and whoever else has to do with
+/// the pipe then waits past all signals.
+#[test]
+fn a_program_that_holds_its_pipes_holds_up_nobody_else() {
+    let mut server = Server::start();
+    let master = Master::start(&server);
+    server.event("program_started", |_| true);
+    let hold = format!("exec python3 -c '{HOLD}'");
+    let mut ssh = master.ssh(&[]).arg(hold).spawn().unwrap();
+    let started = server.event("program_started", |_| true);
+    let program = u32::try_from(started["pid"].as_u64().unwrap()).unwrap();
+    wait_for("the program to wait for its own pipe", || {
+        let threads = fs::read_dir(format!("/proc/{program}/task")).ok()?;
+        let states = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")));
+        states.flatten().find(|stat| stat.contains(") D "))
+    });
+    // Its channel is closed, and with it the pipe.
+    ssh.kill().unwrap();
+    ssh.wait().unwrap();
+    server.event("channel_closed", |event| {
+        event["channel"] == started["channel"]
+    });
+    assert_eq!(text(&master.run("echo in").stdout), "in\n");
+    signal(program, "KILL");
 }
 
 /// The soft and the hard one, by the name that /proc/PID/limits has for it.

@@ -154,7 +154,6 @@ fn on_descriptors() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
         libc::F_GETFD,
         libc::F_SETFD,
         libc::F_DUPFD_CLOEXEC,
-        libc::F_SETPIPE_SZ,
     ];
     let nonblocking = i32::try_from(libc::FIONBIO).unwrap_or(0);
     Ok(BTreeMap::from([

@@ -1,4 +1,4 @@
-//! A process between the gate and a Unix socket of the account's.
+//! Between the gate and a Unix socket of the account's.
 //!
 //! Who reads from a Unix socket has to close the descriptors that came along with the bytes, and that
 //! may take as long as their sender likes (a TCP socket that lingers). A thread of the gate serves
@@ -7,16 +7,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
 
-use super::{process, read, socket, spawn};
+use super::LINGER;
+use crate::sys::{process, read, socket, spawn};
 
-/// How long the account may take to read what the gate has sent before it closed its end.
-const LINGER: Duration = Duration::from_secs(30);
 /// The most that is read at a time.
 const PIECE: usize = 64 * 1024;
 
@@ -160,6 +158,7 @@ mod tests {
     use std::io::{IoSlice, Read, Write};
     use std::net::Shutdown;
     use std::os::unix::net::UnixStream;
+    use std::time::Duration;
 
     /// The account's end, and the gate's.
     fn relayed() -> (UnixStream, UnixStream) {

@@ -1,0 +1,142 @@
+//! Between the gate and the pipes of a program.
+//!
+//! Whoever reads, writes or closes a pipe waits for its lock, whatever O_NONBLOCK says, and SIGKILL does
+//! not end that. splice(2) holds the lock while it waits for its other side. The pipes of a program are
+//! its account's to do that with, as long as it likes: the gate touches none of them.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{SpliceFFlags, splice};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::{Pid, getpid, getppid};
+
+use super::LINGER;
+use crate::sys::signals::Signals;
+use crate::sys::{process, socket, spawn};
+
+/// The most that is moved at a time: all that a pipe holds, and more.
+const PIECE: usize = 1024 * 1024;
+
+/// Standard input, output and error of a program that has no terminal.
+pub struct Pipes {
+    /// The program's ends.
+    pub program: [OwnedFd; 3],
+    /// The gate's: of sockets, whose other ends are the relay's.
+    pub gate: [OwnedFd; 3],
+}
+
+/// Makes them, and a child that carries bytes between them until the program has closed its ends. To be
+/// called in a process of one thread; the child is to be reaped like any other.
+pub fn pipes() -> io::Result<Pipes> {
+    let [
+        (stdin, to_stdin),
+        (from_stdout, stdout),
+        (from_stderr, stderr),
+    ] = [socket::pipe()?, socket::pipe()?, socket::pipe()?];
+    let [(input, from_gate), (output, to_output), (errors, to_errors)] =
+        [stream_pair()?, stream_pair()?, stream_pair()?];
+    let ends = [
+        from_gate,
+        to_stdin,
+        from_stdout,
+        to_output,
+        from_stderr,
+        to_errors,
+    ];
+    let session = getpid();
+    spawn::helper(ends, |[a, b, c, d, e, f]| {
+        process::set_name(c"bastion-relay");
+        let ways = [(a, b), (c, d), (e, f)];
+        relay(ways.map(|(from, to)| Way::new(from, to)).into(), session)
+    })?;
+    Ok(Pipes {
+        program: [stdin, stdout, stderr],
+        gate: [input, output, errors],
+    })
+}
+
+fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(socketpair(
+        AddressFamily::Unix,
+        SockType::Stream,
+        None,
+        flags,
+    )?)
+}
+
+/// Until no way is left; for [`LINGER`] after the `session` that it was started by has ended.
+fn relay(mut ways: Vec<Way>, session: Pid) -> io::Result<()> {
+    let orphaned = Signals::take(&[Signal::SIGHUP])?;
+    process::hear_of_parents_end(Signal::SIGHUP)?;
+    let mut has_ended = getppid() != session;
+    while !ways.is_empty() {
+        if has_ended {
+            process::end_after(LINGER);
+        }
+        let mut watched = vec![PollFd::new(orphaned.as_fd(), PollFlags::POLLIN)];
+        watched.extend(ways.iter().flat_map(Way::watched));
+        match poll(&mut watched, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready: Vec<_> = watched.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+        let (_, mut ready) = ready.split_first().unwrap_or((&false, &[]));
+        has_ended = orphaned.next().is_some();
+        ways.retain_mut(|way| {
+            let (&[may_move, nobody_takes_it], rest) =
+                ready.split_first_chunk().unwrap_or((&[false; 2], &[]));
+            ready = rest;
+            !nobody_takes_it && (!may_move || way.go_on())
+        });
+    }
+    Ok(())
+}
+
+/// One direction.
+struct Way {
+    from: OwnedFd,
+    to: OwnedFd,
+    /// There is something to move, and no room for it; or the other way round.
+    wants_room: bool,
+}
+
+impl Way {
+    fn new(from: OwnedFd, to: OwnedFd) -> Self {
+        Self {
+            from,
+            to,
+            wants_room: false,
+        }
+    }
+
+    /// What to wait for, and the end, of which `poll` tells when it is closed. Of a beginning that is
+    /// closed it would tell for ever: where there is no room it is not looked at.
+    fn watched(&self) -> [PollFd<'_>; 2] {
+        let (from, to) = (self.from.as_fd(), self.to.as_fd());
+        let first = match self.wants_room {
+            true => PollFd::new(to, PollFlags::POLLOUT),
+            false => PollFd::new(from, PollFlags::POLLIN),
+        };
+        [first, PollFd::new(to, PollFlags::empty())]
+    }
+
+    /// Moves what can be moved now. False when there is no more to come, or nobody to take it: then both
+    /// ends are to be closed, which tells whoever has the others.
+    fn go_on(&mut self) -> bool {
+        let flags = SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK;
+        match splice(&self.from, None, &self.to, None, PIECE, flags) {
+            Ok(0) => return false,
+            Ok(_) => self.wants_room = false,
+            // It does not say which of the two it would have to wait for.
+            Err(Errno::EAGAIN) => self.wants_room = !self.wants_room,
+            Err(Errno::EINTR) => {}
+            Err(_) => return false,
+        }
+        true
+    }
+}
