@@ -366,11 +366,14 @@ struct Ends {
 impl Ends {
     fn of(descriptors: Descriptors) -> std::io::Result<Self> {
         Ok(match descriptors {
-            Descriptors::Terminal(fd) => Self {
-                input: Descriptor::to_write(fd.try_clone()?)?,
-                outputs: vec![(Descriptor::to_read(fd)?, None)],
-                is_terminal: true,
-            },
+            Descriptors::Terminal(fd) => {
+                let [input, output] = Descriptor::of_terminal(fd)?;
+                Self {
+                    input,
+                    outputs: vec![(output, None)],
+                    is_terminal: true,
+                }
+            }
             Descriptors::Pipes([stdin, stdout, stderr]) => Self {
                 input: Descriptor::to_write(stdin)?,
                 outputs: vec![

@@ -11,14 +11,14 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Mutex;
 
 use crate::ipc::{Link, LinkError};
-use crate::sys::readiness;
+use crate::sys::readiness::{self, Watched};
 
 /// How long to wait before asking again where nothing tells us.
 const MEANWHILE: Duration = Duration::from_millis(10);
 
 /// A [`Link`] whose operations wait until they can be done.
 pub(super) struct AsyncLink<S, R> {
-    socket: AsyncFd<OwnedFd>,
+    socket: AsyncFd<Watched>,
     /// Who sends: where there is no room, first come is first served.
     turn: Mutex<()>,
     messages: PhantomData<fn(&S) -> R>,
@@ -27,7 +27,7 @@ pub(super) struct AsyncLink<S, R> {
 impl<S: Serialize, R: DeserializeOwned> AsyncLink<S, R> {
     /// To be called on a runtime.
     pub(super) fn new(link: Link<S, R>) -> Result<Self, LinkError> {
-        let socket = readiness::watch(link.into_socket(), Interest::READABLE);
+        let socket = readiness::watch(link.into_socket(), Interest::READABLE, drop);
         Ok(Self {
             socket: socket.map_err(LinkError::System)?,
             turn: Mutex::default(),
@@ -64,8 +64,8 @@ impl<S: Serialize, R: DeserializeOwned> AsyncLink<S, R> {
     /// Waits for room. That is watched for only as long as it is wanted: each message that the
     /// other part takes makes some, and would wake this thread.
     async fn room(&self) {
-        let again = self.socket.get_ref().try_clone();
-        match again.and_then(|socket| readiness::watch(socket, Interest::WRITABLE)) {
+        let again = self.socket.get_ref().as_fd().try_clone_to_owned();
+        match again.and_then(|socket| readiness::watch(socket, Interest::WRITABLE, drop)) {
             // Who has failed is told so by the next attempt.
             Ok(socket) => drop(socket.writable().await),
             // No descriptor left to watch it by.

@@ -9,6 +9,7 @@
 
 mod authentication;
 mod channels;
+mod closers;
 mod connection;
 mod ending;
 mod forward;
@@ -164,6 +165,7 @@ pub fn run() -> Result<(), GateError> {
     let _refused = scheduling::take_turns_of(TURN);
     let fence = sandbox::enter(account.as_ref(), &root)?;
     let shards = Shards::start(processors, descriptors).map_err(system("start threads"))?;
+    closers::start().map_err(system("start threads"))?;
     sandbox::forbid_more_threads()?;
     // Accepts connections and hears the monitor; the connections are served by the shards.
     let runtime = tokio::runtime::Builder::new_current_thread()

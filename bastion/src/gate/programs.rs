@@ -37,9 +37,14 @@ impl ConnectionHandler {
             Ok(()) => transport.channel_success(id)?,
             Err(_) if is_subsystem => transport.channel_failure(id)?,
             Err(sentence) => {
+                let words = format!("bastion: {sentence}\r\n").into_bytes();
+                // Words that nobody has room for would be kept, and the channel with them.
+                if transport.sender_window_size(id) < words.len() {
+                    return answer(transport, id, false);
+                }
                 // A client shows a failure without its reason, and a program's last words.
                 transport.channel_success(id)?;
-                transport.extended_data(id, 1, format!("bastion: {sentence}\r\n").into_bytes())?;
+                transport.extended_data(id, 1, words)?;
                 transport.eof(id)?;
                 transport.exit_status_request(id, NOT_STARTED)?;
                 transport.close(id)?;

@@ -16,9 +16,11 @@ use russh::{ChannelId, ChannelWriteHalf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::closers;
 use super::input_queue;
 use super::traffic::Traffic;
-use crate::sys::{read, readiness, socket};
+use crate::sys::readiness::{self, Watched};
+use crate::sys::{read, socket};
 
 /// The most that is read at a time.
 const PIECE: usize = 64 * 1024;
@@ -26,25 +28,34 @@ const PIECE: usize = 64 * 1024;
 const LAST_PIECES: usize = 256;
 
 /// A descriptor that tasks can wait for.
-pub(super) struct Descriptor(AsyncFd<OwnedFd>);
+pub(super) struct Descriptor(AsyncFd<Watched>);
 
 impl Descriptor {
     pub(super) fn to_read(fd: OwnedFd) -> io::Result<Self> {
-        Self::new(fd, Interest::READABLE)
+        Self::new(fd, Interest::READABLE, drop)
     }
 
     pub(super) fn to_write(fd: OwnedFd) -> io::Result<Self> {
-        Self::new(fd, Interest::WRITABLE)
+        Self::new(fd, Interest::WRITABLE, drop)
+    }
+
+    /// The two directions of a terminal: to write, and to read.
+    pub(super) fn of_terminal(fd: OwnedFd) -> io::Result<[Self; 2]> {
+        let other = fd.try_clone()?;
+        Ok([
+            Self::new(fd, Interest::WRITABLE, closers::close)?,
+            Self::new(other, Interest::READABLE, closers::close)?,
+        ])
     }
 
     /// A socket, for both directions.
     pub(super) fn to_exchange(fd: OwnedFd) -> io::Result<Self> {
-        Self::new(fd, Interest::READABLE | Interest::WRITABLE)
+        Self::new(fd, Interest::READABLE | Interest::WRITABLE, drop)
     }
 
-    fn new(fd: OwnedFd, interest: Interest) -> io::Result<Self> {
+    fn new(fd: OwnedFd, interest: Interest, close: fn(OwnedFd)) -> io::Result<Self> {
         socket::do_not_block(fd.as_fd())?;
-        Ok(Self(readiness::watch(fd, interest)?))
+        Ok(Self(readiness::watch(fd, interest, close)?))
     }
 
     /// Reads what there is, `most` bytes at most; none at the end. A terminal whose last program

@@ -95,9 +95,13 @@ impl Gate {
                 "a listening socket has been shut down",
             )));
         }
+        for listener in &self.listeners {
+            // That, too: a gate that waits to accept does nothing else.
+            socket::do_not_block(listener.as_fd()).map_err(failed)?;
+        }
         let (here, there) = socket::packet_pair().map_err(failed)?;
-        let (stderr, its_stderr) = socket::pipe().map_err(failed)?;
-        socket::do_not_block(stderr.as_fd()).map_err(failed)?;
+        // No pipe: who writes to one can hold up who reads from it, for as long as he likes.
+        let (stderr, its_stderr) = socket::stream_pair().map_err(failed)?;
         let pid = spawn::part("gate", Some(its_stderr), there.as_fd()).map_err(failed)?;
         let link = Link::new(here);
         let listeners: Vec<_> = self.listeners.iter().map(AsFd::as_fd).collect();

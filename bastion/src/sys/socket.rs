@@ -1,4 +1,5 @@
-//! Sequenced-packet sockets between the parts: whole messages, with descriptors beside them.
+//! Sockets between the parts: of sequenced packets for whole messages, with descriptors beside them, of
+//! streams for bytes.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -15,13 +16,17 @@ pub const MAX_DESCRIPTORS: usize = 4;
 
 /// A connected pair of sequenced-packet sockets, close-on-exec and not blocking.
 pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    pair(SockType::SeqPacket)
+}
+
+/// A connected pair of stream sockets, close-on-exec and not blocking.
+pub fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    pair(SockType::Stream)
+}
+
+fn pair(kind: SockType) -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    Ok(socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        flags,
-    )?)
+    Ok(socketpair(AddressFamily::Unix, kind, None, flags)?)
 }
 
 /// Sends one message with its descriptors. `WouldBlock` when the peer's queue is full.

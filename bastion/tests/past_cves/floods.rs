@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use pomerium_stand_in::client::{Client, Options};
 use pomerium_stand_in::message::{
-    SSH_MSG_CHANNEL_OPEN, SSH_MSG_CHANNEL_OPEN_FAILURE, SSH_MSG_GLOBAL_REQUEST, SSH_MSG_IGNORE,
-    SSH2_MSG_PING,
+    SSH_MSG_CHANNEL_CLOSE, SSH_MSG_CHANNEL_OPEN, SSH_MSG_CHANNEL_OPEN_FAILURE,
+    SSH_MSG_CHANNEL_REQUEST, SSH_MSG_GLOBAL_REQUEST, SSH_MSG_IGNORE, SSH2_MSG_PING,
 };
 use pomerium_stand_in::wire::Writer;
 
@@ -210,6 +210,44 @@ fn a_hundred_thousand_refused_channels_leave_nothing() {
             for _ in 0..AT_A_TIME {
                 let answer = client.recv().await.unwrap();
                 assert_eq!(answer.first(), Some(&SSH_MSG_CHANNEL_OPEN_FAILURE));
+            }
+            before.get_or_insert(memory(gate));
+        }
+        let (before, after) = (before.unwrap(), memory(gate));
+        assert!(after < before + FLAT / 3, "{before}, then {after}");
+        assert!(is_there(&mut client).await);
+    });
+    still_serves(&server, gate);
+}
+
+/// A program that is refused with a reason that its client has no room for, and a client that closes
+/// what it never had room for.
+#[test]
+fn twenty_thousand_programs_that_nobody_has_room_to_hear_leave_nothing() {
+    const AT_A_TIME: u32 = 1000;
+    let server = Server::start();
+    let gate = server.gate();
+    run(async {
+        let mut client = log_in(&server).await;
+        let mut before = None;
+        // 0 and 1 are for others: a login, and whether it is still there.
+        let mut number = 1;
+        for _ in 0..20 {
+            for _ in 0..AT_A_TIME {
+                number += 1;
+                let open = Writer::message(SSH_MSG_CHANNEL_OPEN).string("session");
+                let open = open.u32(7).u32(0).u32(1 << 15).into_vec();
+                let exec = Writer::message(SSH_MSG_CHANNEL_REQUEST).u32(number);
+                let exec = exec.string("exec").bool(false).string(b"a\0b").into_vec();
+                let close = Writer::message(SSH_MSG_CHANNEL_CLOSE).u32(number);
+                for message in [open, exec, close.into_vec()] {
+                    client.send_raw(&message).await.unwrap();
+                }
+            }
+            let mut closed = 0;
+            while closed < AT_A_TIME {
+                let answer = client.recv().await.unwrap();
+                closed += u32::from(answer.first() == Some(&SSH_MSG_CHANNEL_CLOSE));
             }
             before.get_or_insert(memory(gate));
         }

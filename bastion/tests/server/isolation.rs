@@ -84,6 +84,38 @@ fn a_gate_that_was_killed_and_does_not_end_is_replaced() {
     wait::waitpid(gate, Some(wait::WaitPidFlag::__WALL)).unwrap();
 }
 
+/// Has the listening sockets of the process that is named wait for connections.
+const BLOCK: &str = r#"
+import ctypes, fcntl, os, socket, sys
+process, system = os.pidfd_open(int(sys.argv[1])), ctypes.CDLL(None).syscall
+PIDFD_GETFD = 438
+for number in range(3, 64):
+    fd = system(PIDFD_GETFD, process, number, 0)
+    try: listens = fd >= 0 and socket.socket(fileno=fd).getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError: continue
+    if listens: fcntl.fcntl(system(PIDFD_GETFD, process, number, 0), fcntl.F_SETFL, os.O_RDWR)
+"#;
+
+/// Whether a socket blocks belongs to all who share it.
+#[test]
+fn a_gate_leaves_no_blocking_socket_to_the_next() {
+    if !as_root() {
+        eprintln!("SKIPPED: only root can do so in the gate's place");
+        return;
+    }
+    let mut server = Server::start();
+    let gate = server.gate();
+    let mut python = Command::new("python3");
+    let run = output(python.args(["-c", BLOCK, &gate.to_string()]));
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    signal(gate, "KILL");
+    server.event("gate_ended", |_| true);
+    server.event("listening", |_| true);
+    for _ in 0..3 {
+        assert_eq!(text(&server.run("echo in").stdout), "in\n");
+    }
+}
+
 /// Has bytes come into its standard output, and takes them out again to where there is no room.
 const HOLD: &str = r#"
 import os, signal, socket, threading

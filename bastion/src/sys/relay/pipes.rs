@@ -11,7 +11,6 @@ use nix::errno::Errno;
 use nix::fcntl::{SpliceFFlags, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{Pid, getpid, getppid};
 
 use super::LINGER;
@@ -37,8 +36,11 @@ pub fn pipes() -> io::Result<Pipes> {
         (from_stdout, stdout),
         (from_stderr, stderr),
     ] = [socket::pipe()?, socket::pipe()?, socket::pipe()?];
-    let [(input, from_gate), (output, to_output), (errors, to_errors)] =
-        [stream_pair()?, stream_pair()?, stream_pair()?];
+    let [(input, from_gate), (output, to_output), (errors, to_errors)] = [
+        socket::stream_pair()?,
+        socket::stream_pair()?,
+        socket::stream_pair()?,
+    ];
     let ends = [
         from_gate,
         to_stdin,
@@ -57,16 +59,6 @@ pub fn pipes() -> io::Result<Pipes> {
         program: [stdin, stdout, stderr],
         gate: [input, output, errors],
     })
-}
-
-fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    Ok(socketpair(
-        AddressFamily::Unix,
-        SockType::Stream,
-        None,
-        flags,
-    )?)
 }
 
 /// Until no way is left; for [`LINGER`] after the `session` that it was started by has ended.

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use bytes::{Buf, Bytes};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
+use nix::sys::socket::{Shutdown, shutdown};
 
 use super::LINGER;
 use crate::sys::{process, read, socket, spawn};
@@ -28,8 +28,7 @@ pub fn without_descriptors(socket: OwnedFd) -> io::Result<OwnedFd> {
 }
 
 fn stand_between(far: OwnedFd) -> io::Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let (ours, near) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
+    let (ours, near) = socket::stream_pair()?;
     socket::do_not_block(far.as_fd())?;
     spawn::helper([far, near], |[far, near]| {
         process::set_name(c"bastion-relay");

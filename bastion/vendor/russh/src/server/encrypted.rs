@@ -926,6 +926,11 @@ fn accept_userauth(buffer: &mut Vec<u8>) -> Result<(), crate::Error> {
     Ok(())
 }
 
+/// Not every locale is UTF-8 (RFC 4254 §6.4): no reason to end the connection.
+fn text(bytes: Bytes) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 fn server_accept_service(
     banner: Option<String>,
     methods: MethodSet,
@@ -1530,6 +1535,10 @@ impl Session {
                     return Ok(());
                 }
                 if let Some(ref mut enc) = self.common.encrypted {
+                    // What waits for window will not have any, and would be kept.
+                    if let Some(channel) = enc.channels.get_mut(&channel_num) {
+                        channel.pending_data.clear();
+                    }
                     // Reply with CHANNEL_CLOSE per RFC 4254 Section 5.3.
                     enc.close(channel_num)?;
                 }
@@ -1687,7 +1696,7 @@ impl Session {
 
             msg::CHANNEL_REQUEST => {
                 let channel_num = map_err!(ChannelId::decode(r))?;
-                let req_type = map_err!(String::decode(r))?;
+                let req_type = text(map_err!(Bytes::decode(r))?);
                 let wants_reply = map_err!(u8::decode(r))?;
                 if let Some(ref mut enc) = self.common.encrypted
                     && let Some(channel) = enc.channels.get_mut(&channel_num)
@@ -1701,7 +1710,7 @@ impl Session {
                 }
                 match req_type.as_str() {
                     "pty-req" => {
-                        let term = map_err!(String::decode(r))?;
+                        let term = text(map_err!(Bytes::decode(r))?);
                         let col_width = map_err!(u32::decode(r))?;
                         let row_height = map_err!(u32::decode(r))?;
                         let pix_width = map_err!(u32::decode(r))?;
@@ -1785,8 +1794,8 @@ impl Session {
                     }
                     "x11-req" => {
                         let single_connection = map_err!(u8::decode(r))? != 0;
-                        let x11_auth_protocol = map_err!(String::decode(r))?;
-                        let x11_auth_cookie = map_err!(String::decode(r))?;
+                        let x11_auth_protocol = text(map_err!(Bytes::decode(r))?);
+                        let x11_auth_cookie = text(map_err!(Bytes::decode(r))?);
                         let x11_screen_number = map_err!(u32::decode(r))?;
                         map_err!(ensure_end(r))?;
 
@@ -1814,9 +1823,6 @@ impl Session {
                             .await
                     }
                     "env" => {
-                        // Not every locale is UTF-8 (RFC 4254 §6.4): no reason
-                        // to end the connection.
-                        let text = |bytes: Bytes| String::from_utf8_lossy(&bytes).into_owned();
                         let env_variable = text(map_err!(Bytes::decode(r))?);
                         let env_value = text(map_err!(Bytes::decode(r))?);
                         map_err!(ensure_end(r))?;
@@ -1926,7 +1932,7 @@ impl Session {
                             .await
                     }
                     "signal" => {
-                        let signal = Sig::from_name(&map_err!(String::decode(r))?);
+                        let signal = Sig::from_name(&text(map_err!(Bytes::decode(r))?));
                         map_err!(ensure_end(r))?;
                         if let Some(chan) = self.channels.get(&channel_num) {
                             chan.send(ChannelMsg::Signal {

@@ -1227,11 +1227,9 @@ impl Session {
     pub fn close(&mut self, channel: ChannelId) -> Result<(), Error> {
         if let Some(ref mut enc) = self.common.encrypted {
             enc.close(channel)?;
-            // The client's own CHANNEL_CLOSE comes for a channel that is not established any
-            // more, and is ignored: what is kept of the channel goes now.
-            if !enc.channels.contains_key(&channel) {
-                self.channels.remove(&channel);
-            }
+            // The client's own CHANNEL_CLOSE may come for a channel that is not established any
+            // more, and is ignored then: what is kept of the channel goes now.
+            self.channels.remove(&channel);
             Ok(())
         } else {
             unreachable!()
