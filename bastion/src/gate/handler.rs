@@ -24,8 +24,6 @@ use crate::policy::{Permissions, Proof, UserCertificate};
 
 /// The most variables that a client may ask to be set on a channel before its program starts.
 const MAX_ENVIRONMENT: usize = 128;
-/// The longest command, in bytes: what a message to the session holds, with room for the rest.
-const MAX_COMMAND: usize = 128 * 1024;
 /// The longest name of a terminal, a subsystem or a variable, and value of a variable.
 const MAX_WORD: usize = 4096;
 
@@ -230,9 +228,6 @@ impl Handler for ConnectionHandler {
         command: &[u8],
         transport: &mut Transport,
     ) -> Result<(), russh::Error> {
-        if command.len() > MAX_COMMAND {
-            return answer(transport, id, false);
-        }
         self.start(id, Program::Exec(command.to_owned()), transport)
             .await
     }

@@ -12,6 +12,8 @@ use crate::sys::pty::WindowSize;
 
 /// The status of a program that could not be started: as a shell says of one it cannot execute.
 const NOT_STARTED: u32 = 126;
+/// The longest command, in bytes: what a message to the session holds, with room for the rest.
+const MAX_COMMAND: usize = 128 * 1024;
 
 impl ConnectionHandler {
     /// Starts a channel's program and answers the request for it.
@@ -32,25 +34,40 @@ impl ConnectionHandler {
             // One program a channel (RFC 4254 §6.5); the one that runs goes on.
             return answer(transport, id, false);
         }
+        if let Program::Exec(command) = &program
+            && command.len() > MAX_COMMAND
+        {
+            let sentence = format!("the command is longer than {} KiB", MAX_COMMAND / 1024);
+            return self.refuse_program(id, &sentence, transport);
+        }
         let is_subsystem = matches!(program, Program::Subsystem(_));
         match self.try_start(id, program, transport.handle()).await {
             Ok(()) => transport.channel_success(id)?,
             Err(_) if is_subsystem => transport.channel_failure(id)?,
-            Err(sentence) => {
-                let words = format!("bastion: {sentence}\r\n").into_bytes();
-                // Words that nobody has room for would be kept, and the channel with them.
-                if transport.sender_window_size(id) < words.len() {
-                    return answer(transport, id, false);
-                }
-                // A client shows a failure without its reason, and a program's last words.
-                transport.channel_success(id)?;
-                transport.extended_data(id, 1, words)?;
-                transport.eof(id)?;
-                transport.exit_status_request(id, NOT_STARTED)?;
-                transport.close(id)?;
-                self.open.channels.lock().remove(&id);
-            }
+            Err(sentence) => self.refuse_program(id, &sentence, transport)?,
         }
+        Ok(())
+    }
+
+    /// Answers a request for a program with the reason why there is none, and closes the channel.
+    fn refuse_program(
+        &self,
+        id: ChannelId,
+        sentence: &str,
+        transport: &mut Transport,
+    ) -> Result<(), russh::Error> {
+        let words = format!("bastion: {sentence}\r\n").into_bytes();
+        // Words that nobody has room for would be kept, and the channel with them.
+        if transport.sender_window_size(id) < words.len() {
+            return answer(transport, id, false);
+        }
+        // A client shows a failure without its reason, and a program's last words.
+        transport.channel_success(id)?;
+        transport.extended_data(id, 1, words)?;
+        transport.eof(id)?;
+        transport.exit_status_request(id, NOT_STARTED)?;
+        transport.close(id)?;
+        self.open.channels.lock().remove(&id);
         Ok(())
     }
 

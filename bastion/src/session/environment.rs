@@ -63,7 +63,10 @@ pub(super) fn for_program(
         set("SSH_ORIGINAL_COMMAND", command.into());
     }
     if let Some((term, path)) = terminal {
-        set("TERM", term.into());
+        // As sshd: without any a shell sets one.
+        if !term.is_empty() {
+            set("TERM", term.into());
+        }
         set("SSH_TTY", path.into());
     }
     all.into_iter().collect()

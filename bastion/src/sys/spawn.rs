@@ -209,7 +209,10 @@ impl Program {
             }
             // Here, not before: a shell can always be started, and its own `kill` ends the others.
             limits.take_on()?;
-            if nix::unistd::chdir(&folder).is_err() {
+            if let Err(error) = nix::unistd::chdir(&folder) {
+                // As sshd says it, and where it does: whoever writes into / is to know why.
+                let (folder, why) = (folder.display(), error.desc());
+                eprintln!("Could not chdir to home directory {folder}: {why}");
                 nix::unistd::chdir("/")?;
             }
             Ok(())

@@ -84,6 +84,23 @@ fn a_gate_that_was_killed_and_does_not_end_is_replaced() {
     wait::waitpid(gate, Some(wait::WaitPidFlag::__WALL)).unwrap();
 }
 
+#[test]
+fn who_has_no_home_is_told() {
+    let home = nix::unistd::User::from_name(ORDINARY).unwrap();
+    if !can_run() || home.is_none_or(|user| user.dir.exists()) {
+        return;
+    }
+    let server = Server::start_as_ordinary(ORDINARY);
+    let run = server.run("pwd");
+    let said = text(&run.stderr);
+    assert!(
+        said.starts_with("Could not chdir to home directory "),
+        "{said}"
+    );
+    assert!(said.ends_with(": No such file or directory\n"), "{said}");
+    assert_eq!(text(&run.stdout), "/\n");
+}
+
 /// Has the listening sockets of the process that is named wait for connections.
 const BLOCK: &str = r#"
 import ctypes, fcntl, os, socket, sys

@@ -224,3 +224,16 @@ fn a_program_that_cannot_be_started_is_explained() {
         "malformed_option"
     );
 }
+
+#[test]
+fn a_command_that_is_too_long_is_explained() {
+    let server = Server::start();
+    let user = server.user();
+    let mut ssh = server.ssh(&user, &[]);
+    let run = output(ssh.arg(":").args(["x".repeat(70_000), "y".repeat(70_000)]));
+    assert_eq!(run.status.code(), Some(126));
+    assert_eq!(
+        text(&run.stderr),
+        "bastion: the command is longer than 128 KiB\r\n"
+    );
+}

@@ -1,8 +1,10 @@
 //! Terminals: size, modes, control characters. `ssh` gets a terminal of its own from script(1).
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command};
 use std::time::Instant;
 
@@ -188,4 +190,14 @@ fn a_certificate_without_permit_pty_gets_no_terminal() {
         text(&output(server.ssh(&user, &[]).arg("tty; echo went-on")).stdout),
         "not a tty\nwent-on\n"
     );
+}
+
+/// It may be anything, and is no reason to end the connection.
+#[test]
+fn a_terminals_name_that_is_no_utf8_is_taken_as_it_can_be() {
+    let server = Server::start();
+    let user = server.user();
+    let mut ssh = server.ssh(&user, &["-tt"]);
+    let run = output(ssh.arg("echo in").env("TERM", OsStr::from_bytes(b"a\xe9b")));
+    assert_eq!(text(&run.stdout), "in\r\n");
 }

@@ -18,8 +18,34 @@ use crate::config::LogFormat;
 pub(super) use event::describe;
 pub use event::{End, Event, Login};
 
-/// The longest text of somebody else's in one field, in characters.
-const MAX_TEXT: usize = 1024;
+/// How much of texts and lists is written down.
+struct Room {
+    /// The longest text in a field, in characters.
+    text: usize,
+    /// The longest list, and the longest text in it.
+    items: usize,
+    item: usize,
+}
+
+/// The first with which a line is no longer than [`libc::PIPE_BUF`]. The last is enough for any, with each
+/// character written as six.
+const ROOMS: [Room; 3] = [
+    Room {
+        text: 1024,
+        items: 1024,
+        item: 1024,
+    },
+    Room {
+        text: 512,
+        items: 24,
+        item: 64,
+    },
+    Room {
+        text: 80,
+        items: 6,
+        item: 51,
+    },
+];
 /// How long whoever reads the log may leave it unread.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -43,13 +69,27 @@ impl AuditLog {
         write_all(io::stdout().as_fd(), line.as_bytes()).map_err(MonitorError::Audit)
     }
 
+    /// A line goes out in one piece: in the container others write to the same pipe, and what they write
+    /// between two pieces would begin a line that is not marked as theirs.
     fn line(&self, event: &Event, time: SystemTime) -> String {
+        let mut line = String::new();
+        for room in &ROOMS {
+            line = self.line_within(room, event, time);
+            if line.len() <= libc::PIPE_BUF {
+                break;
+            }
+        }
+        line
+    }
+
+    fn line_within(&self, room: &Room, event: &Event, time: SystemTime) -> String {
         let time = humantime::format_rfc3339_millis(time).to_string();
         let mut fields = match serde_json::to_value(event) {
             Ok(Value::Object(fields)) => fields,
             // Not reached: every event is an object of plain fields.
             _ => serde_json::Map::new(),
         };
+        let shorten = |value| shorten(value, room, room.text);
         fields.values_mut().for_each(shorten);
         match self.format {
             LogFormat::Json => {
@@ -108,10 +148,10 @@ fn for_people(value: &Value) -> String {
 }
 
 /// Cuts texts that are too long, at any depth.
-fn shorten(value: &mut Value) {
+fn shorten(value: &mut Value, room: &Room, longest: usize) {
     match value {
         Value::String(text) => {
-            if let Some((at, _)) = text.char_indices().nth(MAX_TEXT) {
+            if let Some((at, _)) = text.char_indices().nth(longest) {
                 text.truncate(at);
                 text.push('…');
             }
@@ -123,10 +163,18 @@ fn shorten(value: &mut Value) {
             }
         }
         Value::Array(items) => {
-            items.truncate(MAX_TEXT);
-            items.iter_mut().for_each(shorten);
+            let cut = items.len() > room.items;
+            items.truncate(room.items);
+            items
+                .iter_mut()
+                .for_each(|item| shorten(item, room, room.item));
+            if cut {
+                items.push("…".into());
+            }
         }
-        Value::Object(fields) => fields.values_mut().for_each(shorten),
+        Value::Object(fields) => fields
+            .values_mut()
+            .for_each(|field| shorten(field, room, longest)),
         _ => {}
     }
 }
@@ -166,7 +214,31 @@ mod tests {
         assert_eq!(value["event"], "login");
         assert_eq!(value["verdict"], "refused");
         assert_eq!(value["connection"], 7);
-        assert!(value["reason"]["detail"].as_str().unwrap().chars().count() <= MAX_TEXT + 1);
+        assert!(value["reason"]["detail"].as_str().unwrap().chars().count() <= 1025);
+    }
+
+    /// What a stranger's certificate says is written down, too, and each of its characters may be six.
+    #[test]
+    fn a_line_is_one_piece_whatever_a_stranger_says() {
+        let worst = "\u{1}".repeat(1024);
+        let certificate = crate::ipc::CertificateRecord {
+            ca: format!("SHA256:{}", "x".repeat(43)),
+            key: format!("SHA256:{}", "y".repeat(43)),
+            key_id: worst.clone(),
+            serial: u64::MAX,
+            principals: vec![worst.clone(); 16],
+        };
+        let refusal = RefusalRecord {
+            code: "unknown_critical_option".into(),
+            detail: worst.clone(),
+            certificate: Some(certificate),
+        };
+        let event = Event::refused_by_gate(ConnectionId(u64::MAX), worst, refusal);
+        for format in [LogFormat::Json, LogFormat::Text] {
+            let line = line(format, &event);
+            assert!(line.len() <= libc::PIPE_BUF, "{}", line.len());
+            assert!(line.contains(&"x".repeat(43)) && line.contains(&"y".repeat(43)));
+        }
     }
 
     #[test]
