@@ -58,7 +58,7 @@ impl ConnectionHandler {
     ) -> Result<(), russh::Error> {
         let words = format!("bastion: {sentence}\r\n").into_bytes();
         // Words that nobody has room for would be kept, and the channel with them.
-        if transport.sender_window_size(id) < words.len() {
+        if transport.room(id) < words.len() {
             return answer(transport, id, false);
         }
         // A client shows a failure without its reason, and a program's last words.

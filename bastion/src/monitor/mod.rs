@@ -235,6 +235,8 @@ impl Monitor {
         if self.gate.is_stuck() {
             // It holds on to its connections until the kernel lets go of it; others are served.
             self.gate_ended("it was killed, and does not end".into())?;
+            // Their links to it are open still: they would not hear.
+            self.sessions.end_all();
         }
         if self.stopping.is_none() && self.gate.should_start() {
             let setup = self.gate_setup()?;
@@ -342,15 +344,15 @@ impl Monitor {
             return Ok(false);
         };
         let all_gone = self.gate.is_gone() && self.sessions.is_empty();
-        if all_gone || Instant::now() >= deadline + LAST_CALL {
-            self.audit.record(&Event::Stopped)?;
-            return Ok(true);
-        }
-        if Instant::now() >= deadline {
+        if !all_gone && Instant::now() >= deadline {
             self.gate.kill();
             self.sessions.kill();
         }
-        Ok(false)
+        let over = all_gone || Instant::now() >= deadline + LAST_CALL;
+        if over {
+            self.audit.record(&Event::Stopped)?;
+        }
+        Ok(over)
     }
 }
 

@@ -261,6 +261,13 @@ impl Sessions {
         self.running.is_empty()
     }
 
+    /// Has all sessions end, and hang up what they started.
+    pub(super) fn end_all(&self) {
+        self.running
+            .keys()
+            .for_each(|&pid| process::kill(pid, Signal::SIGTERM));
+    }
+
     /// Ends what has not ended by itself.
     pub(super) fn kill(&self) {
         self.running

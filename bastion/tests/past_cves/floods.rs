@@ -258,6 +258,32 @@ fn twenty_thousand_programs_that_nobody_has_room_to_hear_leave_nothing() {
     still_serves(&server, gate);
 }
 
+/// Nor does such a channel that stays open make room for another.
+#[test]
+fn a_channel_whose_program_was_refused_unheard_counts_as_open() {
+    let server = Server::start();
+    let gate = server.gate();
+    run(async {
+        let mut client = log_in(&server).await;
+        for number in 2..152_u32 {
+            let open = Writer::message(SSH_MSG_CHANNEL_OPEN).string("session");
+            let exec = Writer::message(SSH_MSG_CHANNEL_REQUEST).u32(number);
+            let exec = exec.string("exec").bool(false).string(b"a\0b").into_vec();
+            let open = open.u32(7).u32(0).u32(1 << 15).into_vec();
+            client.send_raw(&open).await.unwrap();
+            let answer = client.recv().await.unwrap();
+            if answer.first() == Some(&SSH_MSG_CHANNEL_OPEN_FAILURE) {
+                // As many as max_sessions, and the one that the login opened.
+                assert!((100..=103).contains(&number), "{number}");
+                return;
+            }
+            client.send_raw(&exec).await.unwrap();
+        }
+        panic!("there is no end of channels");
+    });
+    still_serves(&server, gate);
+}
+
 /// Go's CVE-2026-39830: answers to what nobody asked.
 #[test]
 fn a_hundred_thousand_answers_to_nothing_leave_nothing() {

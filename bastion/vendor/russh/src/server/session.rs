@@ -1050,6 +1050,13 @@ impl Session {
         }
     }
 
+    /// How much may be sent on a channel before the client grants more.
+    pub fn room(&self, channel: ChannelId) -> usize {
+        let channels = self.common.encrypted.as_ref().map(|enc| &enc.channels);
+        let channel = channels.and_then(|channels| channels.get(&channel));
+        channel.map_or(0, |channel| channel.recipient_window_size as usize)
+    }
+
     pub fn sender_window_size(&self, channel: ChannelId) -> usize {
         if let Some(ref enc) = self.common.encrypted {
             enc.sender_window_size(channel)
