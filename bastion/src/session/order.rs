@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::ipc::{Program, SessionSetup};
 use crate::sftp;
@@ -59,6 +59,11 @@ impl Order {
             arguments,
             original_command: None,
         })
+    }
+
+    /// Whether it is our own server, which asks nothing of its descriptors but bytes.
+    pub(super) fn is_ours(&self) -> bool {
+        self.file == Path::new(spawn::OURSELVES)
     }
 
     fn command(setup: &SessionSetup, command: Vec<u8>) -> Result<Self, String> {

@@ -68,7 +68,8 @@ impl Programs {
         let wired = match &pty {
             Some(request) => Wired::to_terminal(request, self.setup.config.terminal_group)
                 .map_err(|error| failed("open a terminal (ssh -T goes without)", error)),
-            None => Wired::to_pipes().map_err(|error| failed("connect the program", error)),
+            None if order.is_ours() => Wired::by(relay::sockets),
+            None => Wired::by(relay::pipes),
         }?;
         let environment = environment::for_program(
             &self.setup,
@@ -224,8 +225,10 @@ impl Wired {
         })
     }
 
-    fn to_pipes() -> io::Result<Self> {
-        let Pipes { program, gate } = relay::pipes()?;
+    /// By pipes, or what serves as such.
+    fn by(pipes: impl FnOnce() -> io::Result<Pipes>) -> Result<Self, String> {
+        let Pipes { program, gate } =
+            pipes().map_err(|error| format!("cannot connect the program: {error}"))?;
         Ok(Self {
             stdio: program,
             ours: gate.into(),

@@ -8,7 +8,7 @@ mod socket;
 
 use std::time::Duration;
 
-pub use pipes::{Pipes, pipes};
+pub use pipes::{Pipes, pipes, sockets};
 pub use socket::without_descriptors;
 
 /// How long the account may take to read what it was sent before whoever sent it was gone.

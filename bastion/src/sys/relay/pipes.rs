@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 use nix::fcntl::{SpliceFFlags, splice};
@@ -13,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpid, getppid};
 
-use super::LINGER;
+use super::{LINGER, without_descriptors};
 use crate::sys::signals::Signals;
 use crate::sys::{process, socket, spawn};
 
@@ -55,6 +56,20 @@ pub fn pipes() -> io::Result<Pipes> {
         let ways = [(a, b), (c, d), (e, f)];
         relay(ways.map(|(from, to)| Way::new(from, to)).into(), session)
     })?;
+    Ok(Pipes {
+        program: [stdin, stdout, stderr],
+        gate: [input, output, errors],
+    })
+}
+
+/// The same for a program that does as well with sockets, which nobody can hold: without a child, since
+/// Linux 6.16. What opens /dev/stdin by its name does not.
+pub fn sockets() -> io::Result<Pipes> {
+    let one = || -> io::Result<(OwnedFd, OwnedFd)> {
+        let (program, gate) = UnixStream::pair()?;
+        Ok((program.into(), without_descriptors(gate.into())?))
+    };
+    let [(stdin, input), (stdout, output), (stderr, errors)] = [one()?, one()?, one()?];
     Ok(Pipes {
         program: [stdin, stdout, stderr],
         gate: [input, output, errors],
