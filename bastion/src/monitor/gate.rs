@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -102,10 +102,9 @@ impl Gate {
         }
         let (here, there) = socket::packet_pair().map_err(failed)?;
         // No pipe: who writes to one can hold up who reads from it, for as long as he likes.
-        let (stderr, its_stderr) = socket::stream_pair().map_err(failed)?;
-        // It waits until it is heard: its log knows no other answer to a full socket than to panic.
-        let its_stderr = UnixStream::from(its_stderr);
-        its_stderr.set_nonblocking(false).map_err(failed)?;
+        // The gate waits until it is heard: its log knows no other answer to a full socket than to panic.
+        let (stderr, its_stderr) = UnixStream::pair().map_err(failed)?;
+        stderr.set_nonblocking(true).map_err(failed)?;
         let pid = spawn::part("gate", Some(its_stderr.into()), there.as_fd()).map_err(failed)?;
         let link = Link::new(here);
         let listeners: Vec<_> = self.listeners.iter().map(AsFd::as_fd).collect();
@@ -116,7 +115,7 @@ impl Gate {
         self.running = Some(Running {
             pid,
             link,
-            stderr: Some(stderr.into()),
+            stderr: Some(OwnedFd::from(stderr).into()),
             said: Vec::new(),
             lines: 0,
             ready: false,

@@ -236,7 +236,7 @@ impl Monitor {
             // It holds on to its connections until the kernel lets go of it; others are served.
             self.gate_ended("it was killed, and does not end".into())?;
             // Their links to it are open still: they would not hear.
-            self.sessions.end_all();
+            self.sessions.end_all(Signal::SIGTERM);
         }
         if self.stopping.is_none() && self.gate.should_start() {
             let setup = self.gate_setup()?;
@@ -346,7 +346,7 @@ impl Monitor {
         let all_gone = self.gate.is_gone() && self.sessions.is_empty();
         if !all_gone && Instant::now() >= deadline {
             self.gate.kill();
-            self.sessions.kill();
+            self.sessions.end_all(Signal::SIGKILL);
         }
         let over = all_gone || Instant::now() >= deadline + LAST_CALL;
         if over {

@@ -261,18 +261,9 @@ impl Sessions {
         self.running.is_empty()
     }
 
-    /// Has all sessions end, and hang up what they started.
-    pub(super) fn end_all(&self) {
-        self.running
-            .keys()
-            .for_each(|&pid| process::kill(pid, Signal::SIGTERM));
-    }
-
-    /// Ends what has not ended by itself.
-    pub(super) fn kill(&self) {
-        self.running
-            .keys()
-            .for_each(|&pid| process::kill(pid, Signal::SIGKILL));
+    /// Ends all sessions: by SIGTERM, at which they hang up what they started, or SIGKILL.
+    pub(super) fn end_all(&self, by: Signal) {
+        self.running.keys().for_each(|&pid| process::kill(pid, by));
     }
 }
 

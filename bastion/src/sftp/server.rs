@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Uid, User};
@@ -25,10 +24,6 @@ use crate::sys::{process, signals};
 const VERSION: u32 = 3;
 /// Room for a packet of the largest size and the next one behind it.
 const INPUT: usize = 2 * (4 + MAX_PACKET);
-/// What the pipes are asked to hold, so that a packet goes through in few turns. The system's
-/// default is 64 KiB.
-const PIPE: i32 = 256 * 1024;
-
 /// Replies that are ready within this time go together.
 const TOGETHER: Duration = Duration::from_millis(2);
 
@@ -74,10 +69,6 @@ pub fn run(options: &Options) -> Result<(), SftpError> {
         start_in(folder);
     }
     let (input, output) = (io::stdin(), io::stdout());
-    for pipe in [input.as_fd(), output.as_fd()] {
-        // One that cannot be widened (a limit of the system, or no pipe at all) does as well.
-        let _as_it_is = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE));
-    }
     Server::new(options.into()).serve(&input, &output)
 }
 

@@ -16,10 +16,18 @@ use crate::{FLAT, connect, is_ended, is_there, kexinit, log_in, memory, still_se
 const FLOOD: usize = 256 * 1024 * 1024;
 /// As large as packets get.
 const LARGE: usize = 30_000;
+/// What a client permits to be sent to it, where it permits anything.
+const WINDOW: u32 = 1 << 20;
 
-fn open(kind: &str) -> Vec<u8> {
+fn open(kind: &str, window: u32) -> Vec<u8> {
     let open = Writer::message(SSH_MSG_CHANNEL_OPEN).string(kind);
-    open.u32(7).u32(1 << 20).u32(1 << 15).into_vec()
+    open.u32(7).u32(window).u32(1 << 15).into_vec()
+}
+
+/// For a program that there cannot be; no answer is wanted.
+fn exec_nothing(channel: u32) -> Vec<u8> {
+    let exec = Writer::message(SSH_MSG_CHANNEL_REQUEST).u32(channel);
+    exec.string("exec").bool(false).string(b"a\0b").into_vec()
 }
 
 fn ping() -> Vec<u8> {
@@ -64,7 +72,12 @@ fn a_flood_during_a_stalled_key_exchange_is_cut_off() {
     let request = Writer::message(SSH_MSG_GLOBAL_REQUEST).string(vec![b'x'; LARGE]);
     let request = request.bool(true).into_vec();
     run(async {
-        for message in [open("session"), open(&"x".repeat(LARGE)), request, ping()] {
+        for message in [
+            open("session", WINDOW),
+            open(&"x".repeat(LARGE), WINDOW),
+            request,
+            ping(),
+        ] {
             let mut client = log_in(&server).await;
             let before = memory(gate);
             client.send_raw(&kexinit()).await.unwrap();
@@ -86,7 +99,7 @@ fn a_flood_of_requests_whose_answers_nobody_reads_is_not_kept() {
         .string("x")
         .bool(true);
     run(async {
-        for message in [open(""), request.into_vec(), vec![192]] {
+        for message in [open("", WINDOW), request.into_vec(), vec![192]] {
             let mut options = Options::lenient();
             options.limit = Duration::from_secs(2);
             // More than what the system keeps for it: nothing else can be said for now.
@@ -107,7 +120,7 @@ fn a_flood_instead_of_an_answer_to_a_rekey_is_cut_off() {
     let server = Server::start_with("rekey_limit = 1048576", &[]);
     let gate = server.gate();
     run(async {
-        for message in [open(&"x".repeat(LARGE)), open(""), ping()] {
+        for message in [open(&"x".repeat(LARGE), WINDOW), open("", WINDOW), ping()] {
             let mut client = log_in(&server).await;
             flood(&mut client, &ignore(), 2 * 1024 * 1024).await;
             let before = memory(gate);
@@ -149,7 +162,7 @@ fn a_flood_before_login_is_not_kept() {
     let server = Server::start();
     let gate = server.gate();
     run(async {
-        for message in [ignore(), ping(), open(&"x".repeat(LARGE))] {
+        for message in [ignore(), ping(), open(&"x".repeat(LARGE), WINDOW)] {
             let mut client = connect(&server).await;
             let before = memory(gate);
             flood(&mut client, &message, FLOOD / 4).await;
@@ -203,7 +216,7 @@ fn a_hundred_thousand_refused_channels_leave_nothing() {
                 let message = if number % 10 == 0 {
                     &nowhere
                 } else {
-                    &open("nonsense")
+                    &open("nonsense", WINDOW)
                 };
                 client.send_raw(message).await.unwrap();
             }
@@ -235,12 +248,8 @@ fn twenty_thousand_programs_that_nobody_has_room_to_hear_leave_nothing() {
         for _ in 0..20 {
             for _ in 0..AT_A_TIME {
                 number += 1;
-                let open = Writer::message(SSH_MSG_CHANNEL_OPEN).string("session");
-                let open = open.u32(7).u32(0).u32(1 << 15).into_vec();
-                let exec = Writer::message(SSH_MSG_CHANNEL_REQUEST).u32(number);
-                let exec = exec.string("exec").bool(false).string(b"a\0b").into_vec();
                 let close = Writer::message(SSH_MSG_CHANNEL_CLOSE).u32(number);
-                for message in [open, exec, close.into_vec()] {
+                for message in [open("session", 0), exec_nothing(number), close.into_vec()] {
                     client.send_raw(&message).await.unwrap();
                 }
             }
@@ -266,18 +275,14 @@ fn a_channel_whose_program_was_refused_unheard_counts_as_open() {
     run(async {
         let mut client = log_in(&server).await;
         for number in 2..152_u32 {
-            let open = Writer::message(SSH_MSG_CHANNEL_OPEN).string("session");
-            let exec = Writer::message(SSH_MSG_CHANNEL_REQUEST).u32(number);
-            let exec = exec.string("exec").bool(false).string(b"a\0b").into_vec();
-            let open = open.u32(7).u32(0).u32(1 << 15).into_vec();
-            client.send_raw(&open).await.unwrap();
+            client.send_raw(&open("session", 0)).await.unwrap();
             let answer = client.recv().await.unwrap();
             if answer.first() == Some(&SSH_MSG_CHANNEL_OPEN_FAILURE) {
                 // As many as max_sessions, and the one that the login opened.
                 assert!((100..=103).contains(&number), "{number}");
                 return;
             }
-            client.send_raw(&exec).await.unwrap();
+            client.send_raw(&exec_nothing(number)).await.unwrap();
         }
         panic!("there is no end of channels");
     });

@@ -51,10 +51,22 @@ pub fn pipes() -> io::Result<Pipes> {
         to_errors,
     ];
     let session = getpid();
-    spawn::helper(ends, |[a, b, c, d, e, f]| {
+    spawn::helper(ends, |ends| {
+        let [
+            from_gate,
+            to_stdin,
+            from_stdout,
+            to_output,
+            from_stderr,
+            to_errors,
+        ] = ends;
         process::set_name(c"bastion-relay");
-        let ways = [(a, b), (c, d), (e, f)];
-        relay(ways.map(|(from, to)| Way::new(from, to)).into(), session)
+        let ways = vec![
+            Way::new(from_gate, to_stdin),
+            Way::new(from_stdout, to_output),
+            Way::new(from_stderr, to_errors),
+        ];
+        relay(ways, session)
     })?;
     Ok(Pipes {
         program: [stdin, stdout, stderr],
@@ -80,24 +92,25 @@ pub fn sockets() -> io::Result<Pipes> {
 fn relay(mut ways: Vec<Way>, session: Pid) -> io::Result<()> {
     let orphaned = Signals::take(&[Signal::SIGHUP])?;
     process::hear_of_parents_end(Signal::SIGHUP)?;
-    let mut has_ended = getppid() != session;
+    if getppid() != session {
+        process::end_after(LINGER);
+    }
     while !ways.is_empty() {
-        if has_ended {
-            process::end_after(LINGER);
-        }
         let mut watched = vec![PollFd::new(orphaned.as_fd(), PollFlags::POLLIN)];
         watched.extend(ways.iter().flat_map(Way::watched));
         match poll(&mut watched, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let ready: Vec<_> = watched.iter().map(|fd| fd.any().unwrap_or(true)).collect();
-        let (_, mut ready) = ready.split_first().unwrap_or((&false, &[]));
-        has_ended = orphaned.next().is_some();
+        let ready = watched.iter().skip(1).map(|fd| fd.any().unwrap_or(true));
+        let mut ready = ready.collect::<Vec<_>>().into_iter();
+        let mut next = || ready.next().unwrap_or(false);
+        if orphaned.next().is_some() {
+            process::end_after(LINGER);
+        }
         ways.retain_mut(|way| {
-            let (&[may_move, nobody_takes_it], rest) =
-                ready.split_first_chunk().unwrap_or((&[false; 2], &[]));
-            ready = rest;
+            // As `Way::watched` has them.
+            let (may_move, nobody_takes_it) = (next(), next());
             !nobody_takes_it && (!may_move || way.go_on())
         });
     }
