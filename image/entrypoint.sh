@@ -216,6 +216,7 @@ configure() {
     umask 077
     mkdir -p "$state"
     first_login
+    link_workspace
     current='{}'
     if [[ -s $config ]]; then
         current=$(jq -ce 'objects' "$config" 2>/dev/null) ||
@@ -242,6 +243,17 @@ configure() {
 # A shell as people know it.
 first_login() {
     [[ -e /claw/.bashrc ]] || cp /etc/skel/.bashrc /etc/skel/.profile /claw/
+}
+
+# The workspace is a mount of its own, and where everybody looks for it a link leads to it. Before there
+# was that, the mount was here.
+link_workspace() {
+    [[ ! -L /claw/workspace ]] || return 0
+    rmdir /claw/workspace 2>/dev/null || [[ ! -e /claw/workspace ]] || {
+        say "/claw/workspace is a folder with files in it, not the link to /workspace"
+        return 0
+    }
+    ln -s /workspace /claw/workspace
 }
 
 # configuration_patch CURRENT: what is missing in the configuration, as JSON.

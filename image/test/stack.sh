@@ -116,6 +116,8 @@ services:
   stand-in: {image: $(image tools)}
 END
     install -D -m 644 image/bastion.toml "$WORK/project/openclaw-data/etc-bastion/bastion.toml"
+    # Where the workspace was mounted in earlier versions of compose.yaml.
+    mkdir -p "$WORK/project/openclaw-data/config/workspace"
     # Docker works as root; the folder, and so the keys, are somebody's.
     [[ $(id -u) != 0 ]] || chown -R 4711:4712 "$WORK/project"
     compose run --rm bastion-keygen

@@ -118,5 +118,8 @@ tunnels() {
 }
 
 workspace_file() {
+    # No mount inside a folder of claw's, who could put a link to anywhere in its place.
+    says '^/workspace$' door 'readlink workspace'
+    not in_ openclaw-gateway grep ' /claw/' /proc/self/mountinfo
     door 'cd workspace && date > before-down && stat -c "%U %n" before-down'
 }
