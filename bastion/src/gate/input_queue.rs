@@ -76,21 +76,24 @@ impl Receiver {
     /// The next bytes; `None` when the client has no more to send.
     pub(super) async fn receive(&mut self) -> Option<Bytes> {
         loop {
-            {
-                let mut queue = self.0.lock();
-                if queue.packets.is_empty() {
-                    queue.pack();
-                }
-                if let Some(bytes) = queue.packets.pop_front() {
-                    return Some(bytes);
-                }
-                if queue.complete {
-                    return None;
-                }
+            // Looked at first: what came before it is complete is there by now.
+            let complete = self.0.lock().complete;
+            let bytes = self.receive_now();
+            if bytes.is_some() || complete {
+                return bytes;
             }
             // One permit is kept for a change that came in between.
             self.0.changed.notified().await;
         }
+    }
+
+    /// The next bytes, where there are any.
+    pub(super) fn receive_now(&mut self) -> Option<Bytes> {
+        let mut queue = self.0.lock();
+        if queue.packets.is_empty() {
+            queue.pack();
+        }
+        queue.packets.pop_front()
     }
 }
 

@@ -1,24 +1,26 @@
 //! A link to another part, for tasks to wait on.
 
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use nix::sys::socket::{Shutdown, shutdown};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Mutex;
 
+use super::closers;
 use crate::ipc::{Link, LinkError};
-use crate::sys::readiness::{self, Watched};
+use crate::sys::readiness::{self, ClosedBy};
 
 /// How long to wait before asking again where nothing tells us.
 const MEANWHILE: Duration = Duration::from_millis(10);
 
 /// A [`Link`] whose operations wait until they can be done.
 pub(super) struct AsyncLink<S, R> {
-    socket: AsyncFd<Watched>,
+    socket: AsyncFd<ClosedBy>,
     /// Who sends: where there is no room, first come is first served.
     turn: Mutex<()>,
     messages: PhantomData<fn(&S) -> R>,
@@ -27,7 +29,8 @@ pub(super) struct AsyncLink<S, R> {
 impl<S: Serialize, R: DeserializeOwned> AsyncLink<S, R> {
     /// To be called on a runtime.
     pub(super) fn new(link: Link<S, R>) -> Result<Self, LinkError> {
-        let socket = readiness::watch(link.into_socket(), Interest::READABLE, drop);
+        let socket = ClosedBy::new(close, link.into_socket());
+        let socket = readiness::watch(socket, Interest::READABLE);
         Ok(Self {
             socket: socket.map_err(LinkError::System)?,
             turn: Mutex::default(),
@@ -65,13 +68,19 @@ impl<S: Serialize, R: DeserializeOwned> AsyncLink<S, R> {
     /// other part takes makes some, and would wake this thread.
     async fn room(&self) {
         let again = self.socket.get_ref().as_fd().try_clone_to_owned();
-        match again.and_then(|socket| readiness::watch(socket, Interest::WRITABLE, drop)) {
+        match again.and_then(|socket| readiness::watch(socket.into(), Interest::WRITABLE)) {
             // Who has failed is told so by the next attempt.
             Ok(socket) => drop(socket.writable().await),
             // No descriptor left to watch it by.
             Err(_) => tokio::time::sleep(MEANWHILE).await,
         }
     }
+}
+
+/// Descriptors that nobody has received are closed with it; the other part hears of its end at once.
+fn close(socket: OwnedFd) {
+    let _other_part_has_gone = shutdown(socket.as_raw_fd(), Shutdown::Write);
+    closers::close(socket);
 }
 
 #[cfg(test)]

@@ -4,13 +4,15 @@
 //! waited for is refused, what never becomes ready holds up nothing but its own channel.
 
 use std::borrow::Borrow;
-use std::io;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::uio::writev;
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf};
 use tokio::io::Interest;
@@ -19,43 +21,45 @@ use tokio::io::unix::AsyncFd;
 use super::closers;
 use super::input_queue;
 use super::traffic::Traffic;
-use crate::sys::readiness::{self, Watched};
+use crate::sys::readiness::{self, ClosedBy};
 use crate::sys::{read, socket};
 
 /// The most that is read at a time.
 const PIECE: usize = 64 * 1024;
+/// The most packets of a client that are written at a time.
+const AT_ONCE: usize = 8;
 /// The most that a terminal still has to say when its program has ended, in reads: the kernel keeps less.
 const LAST_PIECES: usize = 256;
 
 /// A descriptor that tasks can wait for.
-pub(super) struct Descriptor(AsyncFd<Watched>);
+pub(super) struct Descriptor(AsyncFd<ClosedBy>);
 
 impl Descriptor {
     pub(super) fn to_read(fd: OwnedFd) -> io::Result<Self> {
-        Self::new(fd, Interest::READABLE, drop)
+        Self::new(fd.into(), Interest::READABLE)
     }
 
     pub(super) fn to_write(fd: OwnedFd) -> io::Result<Self> {
-        Self::new(fd, Interest::WRITABLE, drop)
+        Self::new(fd.into(), Interest::WRITABLE)
     }
 
     /// The two directions of a terminal: to write, and to read.
-    pub(super) fn of_terminal(fd: OwnedFd) -> io::Result<[Self; 2]> {
-        let other = fd.try_clone()?;
+    pub(super) fn of_terminal(fd: ClosedBy) -> io::Result<[Self; 2]> {
+        let other = ClosedBy::new(closers::close, fd.as_fd().try_clone_to_owned()?);
         Ok([
-            Self::new(fd, Interest::WRITABLE, closers::close)?,
-            Self::new(other, Interest::READABLE, closers::close)?,
+            Self::new(fd, Interest::WRITABLE)?,
+            Self::new(other, Interest::READABLE)?,
         ])
     }
 
     /// A socket, for both directions.
     pub(super) fn to_exchange(fd: OwnedFd) -> io::Result<Self> {
-        Self::new(fd, Interest::READABLE | Interest::WRITABLE, drop)
+        Self::new(fd.into(), Interest::READABLE | Interest::WRITABLE)
     }
 
-    fn new(fd: OwnedFd, interest: Interest, close: fn(OwnedFd)) -> io::Result<Self> {
+    fn new(fd: ClosedBy, interest: Interest) -> io::Result<Self> {
         socket::do_not_block(fd.as_fd())?;
-        Ok(Self(readiness::watch(fd, interest, close)?))
+        Ok(Self(readiness::watch(fd, interest)?))
     }
 
     /// Reads what there is, `most` bytes at most; none at the end. A terminal whose last program
@@ -82,9 +86,13 @@ impl Descriptor {
     }
 
     /// Writes what it can, at least a byte.
-    async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+    async fn write(&self, packets: &VecDeque<Bytes>) -> io::Result<usize> {
+        let packet = |at| packets.get(at).map_or(&[][..], |packet| packet);
         self.0
-            .async_io(Interest::WRITABLE, |fd| Ok(nix::unistd::write(fd, bytes)?))
+            .async_io(Interest::WRITABLE, |fd| {
+                let packets = std::array::from_fn::<_, AT_ONCE, _>(|at| IoSlice::new(packet(at)));
+                Ok(writev(fd, &packets)?)
+            })
             .await
     }
 
@@ -166,8 +174,8 @@ pub(super) struct Input {
     window: u32,
     taken: u32,
     traffic: Arc<Traffic>,
-    /// What is still to be written of the last packet.
-    current: Bytes,
+    /// What is still to be written, [`AT_ONCE`] packets at most.
+    waiting: VecDeque<Bytes>,
 }
 
 impl Input {
@@ -185,7 +193,7 @@ impl Input {
             window,
             taken: 0,
             traffic,
-            current: Bytes::new(),
+            waiting: VecDeque::new(),
         }
     }
 
@@ -205,34 +213,55 @@ impl Input {
     /// for it may go on later: no byte is lost.
     pub(super) async fn copy_to(&mut self, to: &Descriptor) -> io::Result<()> {
         loop {
-            while !self.current.is_empty() {
-                let written = to.write(&self.current).await?;
-                self.current.advance(written);
+            while !self.waiting.is_empty() {
+                let written = to.write(&self.waiting).await?;
                 self.traffic.count_received(written);
+                self.take(written);
             }
-            match self.next().await {
-                Some(bytes) => self.current = bytes,
-                None => return Ok(()),
+            if !self.next().await {
+                return Ok(());
             }
         }
     }
 
     /// Throws away what the client sends, until the client is done.
     pub(super) async fn discard(&mut self) {
-        while self.next().await.is_some() {}
+        loop {
+            self.take(self.waiting.iter().map(Bytes::len).sum());
+            if !self.next().await {
+                return;
+            }
+        }
     }
 
-    /// The next packet; what was taken before is granted again.
-    async fn next(&mut self) -> Option<Bytes> {
+    /// Waits for the next packets; what was taken before is granted again. Whether there are any.
+    async fn next(&mut self) -> bool {
         // Not after every packet: an adjustment is a packet, too.
         if self.taken >= self.window / 8 {
-            self.handle.window_adjust(self.channel, self.taken).ok()?;
+            if self.handle.window_adjust(self.channel, self.taken).is_err() {
+                return false;
+            }
             self.taken = 0;
         }
-        let bytes = self.queue.receive().await?;
-        self.taken = self
-            .taken
-            .saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-        Some(bytes)
+        let mut next = self.queue.receive().await;
+        while let Some(packet) = next {
+            self.waiting.push_back(packet);
+            let has_room = self.waiting.len() < AT_ONCE;
+            next = has_room.then(|| self.queue.receive_now()).flatten();
+        }
+        !self.waiting.is_empty()
+    }
+
+    /// So many bytes need not be kept any more.
+    fn take(&mut self, mut bytes: usize) {
+        let taken = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.taken = self.taken.saturating_add(taken);
+        while let Some(first) = self.waiting.front_mut() {
+            if bytes < first.len() {
+                return first.advance(bytes);
+            }
+            bytes -= first.len();
+            self.waiting.pop_front();
+        }
     }
 }

@@ -11,6 +11,7 @@ use russh::server::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+use super::closers;
 use super::forward::{Accepted, Connector};
 use super::handler::{ConnectionHandler, State};
 use super::link::AsyncLink;
@@ -19,6 +20,7 @@ use crate::ipc::{
     ChannelNumber, FromSession, Link, LinkError, Program, ProgramEnd, PtyRequest, Started,
     ToSession,
 };
+use crate::sys::readiness::ClosedBy;
 
 /// How long the session may take to start a program, or to take an order.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -63,8 +65,8 @@ impl HangUp {
 
 /// A program's descriptors.
 pub(super) enum Descriptors {
-    /// Its terminal.
-    Terminal(OwnedFd),
+    /// Its terminal. Where nobody waits for it any more, it takes its time to be closed.
+    Terminal(ClosedBy),
     /// Its standard input, output and error.
     Pipes([OwnedFd; 3]),
 }
@@ -242,10 +244,10 @@ async fn listen(
     while let Ok((message, descriptors)) = link.receive().await {
         match message {
             FromSession::Started { channel, started } => {
-                let waiting = lock(&programs).starting.remove(&channel);
-                if let Some(waiting) = waiting {
+                let started = sort(started, descriptors);
+                if let Some(waiting) = lock(&programs).starting.remove(&channel) {
                     // One who has stopped waiting hangs the program up.
-                    let _gone = waiting.send(sort(started, descriptors));
+                    let _gone = waiting.send(started);
                 }
             }
             FromSession::Failed { channel, reason } => {
@@ -276,7 +278,7 @@ fn sort(started: Started, descriptors: Vec<OwnedFd>) -> Result<Descriptors, NotS
     };
     match started {
         Started::Terminal => <[OwnedFd; 1]>::try_from(descriptors)
-            .map(|[fd]| Descriptors::Terminal(fd))
+            .map(|[fd]| Descriptors::Terminal(ClosedBy::new(closers::close, fd)))
             .map_err(wrong),
         Started::Pipes => <[OwnedFd; 3]>::try_from(descriptors)
             .map(Descriptors::Pipes)

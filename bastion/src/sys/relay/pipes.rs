@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
-use nix::fcntl::{SpliceFFlags, splice};
+use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpid, getppid};
@@ -20,6 +20,10 @@ use crate::sys::{process, socket, spawn};
 
 /// The most that is moved at a time: all that a pipe holds, and more.
 const PIECE: usize = 1024 * 1024;
+/// So much at a time, and the pipe is asked to hold [`WIDE`] bytes, and not 64 KiB (pipe(7)). Not from the
+/// beginning: what all pipes of an account may hold together is limited, and most are little used.
+const MUCH: usize = 16 * 1024;
+const WIDE: i32 = 256 * 1024;
 
 /// Standard input, output and error of a program that has no terminal.
 pub struct Pipes {
@@ -102,14 +106,13 @@ fn relay(mut ways: Vec<Way>, session: Pid) -> io::Result<()> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let ready = watched.iter().skip(1).map(|fd| fd.any().unwrap_or(true));
+        let ready = watched.iter().map(|fd| fd.any().unwrap_or(true));
         let mut ready = ready.collect::<Vec<_>>().into_iter();
         let mut next = || ready.next().unwrap_or(false);
-        if orphaned.next().is_some() {
+        if next() && orphaned.next().is_some() {
             process::end_after(LINGER);
         }
         ways.retain_mut(|way| {
-            // As `Way::watched` has them.
             let (may_move, nobody_takes_it) = (next(), next());
             !nobody_takes_it && (!may_move || way.go_on())
         });
@@ -123,6 +126,7 @@ struct Way {
     to: OwnedFd,
     /// There is something to move, and no room for it; or the other way round.
     wants_room: bool,
+    is_wide: bool,
 }
 
 impl Way {
@@ -131,6 +135,7 @@ impl Way {
             from,
             to,
             wants_room: false,
+            is_wide: false,
         }
     }
 
@@ -151,12 +156,26 @@ impl Way {
         let flags = SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK;
         match splice(&self.from, None, &self.to, None, PIECE, flags) {
             Ok(0) => return false,
-            Ok(_) => self.wants_room = false,
+            Ok(moved) => {
+                self.wants_room = false;
+                if moved >= MUCH && !self.is_wide {
+                    self.widen();
+                }
+            }
             // It does not say which of the two it would have to wait for.
             Err(Errno::EAGAIN) => self.wants_room = !self.wants_room,
             Err(Errno::EINTR) => {}
             Err(_) => return false,
         }
         true
+    }
+
+    /// Has the pipe, whichever of the two ends that is, hold more, so that much goes in few turns.
+    fn widen(&mut self) {
+        self.is_wide = true;
+        for end in [&self.from, &self.to] {
+            // One that cannot hold more does as well.
+            let _as_it_is = fcntl(end, FcntlArg::F_SETPIPE_SZ(WIDE));
+        }
     }
 }
