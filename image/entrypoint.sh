@@ -250,7 +250,7 @@ first_login() {
 link_workspace() {
     [[ ! -L /claw/workspace ]] || return 0
     rmdir /claw/workspace 2>/dev/null || [[ ! -e /claw/workspace ]] || {
-        say "/claw/workspace is a folder with files in it, not the link to /workspace"
+        say "/claw/workspace is a mount or has files in it, and stays: it does not lead to /workspace"
         return 0
     }
     ln -s /workspace /claw/workspace
