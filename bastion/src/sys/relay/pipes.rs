@@ -16,12 +16,13 @@ use nix::unistd::{Pid, getpid, getppid};
 
 use super::{LINGER, without_descriptors};
 use crate::sys::signals::Signals;
-use crate::sys::{process, socket, spawn};
+use crate::sys::{process, scheduling, socket, spawn};
 
 /// The most that is moved at a time: all that a pipe holds, and more.
 const PIECE: usize = 1024 * 1024;
-/// So much at a time, and the pipe is asked to hold [`WIDE`] bytes, and not 64 KiB (pipe(7)). Not from the
-/// beginning: what all pipes of an account may hold together is limited, and most are little used.
+/// So much at a time is a transfer. Then the pipe is asked to hold [`WIDE`] bytes, and not 64 KiB (pipe(7)):
+/// not from the beginning, as what all pipes of an account may hold together is limited, and most are
+/// little used.
 const MUCH: usize = 16 * 1024;
 const WIDE: i32 = 256 * 1024;
 
@@ -92,15 +93,17 @@ pub fn sockets() -> io::Result<Pipes> {
     })
 }
 
-/// Until no way is left; for [`LINGER`] after the `session` that it was started by has ended.
+/// Until no way is left; after the `session` that it was started by has ended, until nothing was moved
+/// for [`LINGER`].
 fn relay(mut ways: Vec<Way>, session: Pid) -> io::Result<()> {
-    let orphaned = Signals::take(&[Signal::SIGHUP])?;
+    let session_end = Signals::take(&[Signal::SIGHUP])?;
     process::hear_of_parents_end(Signal::SIGHUP)?;
-    if getppid() != session {
+    let mut is_orphaned = getppid() != session;
+    if is_orphaned {
         process::end_after(LINGER);
     }
     while !ways.is_empty() {
-        let mut watched = vec![PollFd::new(orphaned.as_fd(), PollFlags::POLLIN)];
+        let mut watched = vec![PollFd::new(session_end.as_fd(), PollFlags::POLLIN)];
         watched.extend(ways.iter().flat_map(Way::watched));
         match poll(&mut watched, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -109,13 +112,21 @@ fn relay(mut ways: Vec<Way>, session: Pid) -> io::Result<()> {
         let ready = watched.iter().map(|fd| fd.any().unwrap_or(true));
         let mut ready = ready.collect::<Vec<_>>().into_iter();
         let mut next = || ready.next().unwrap_or(false);
-        if next() && orphaned.next().is_some() {
-            process::end_after(LINGER);
-        }
+        let has_ended = next() && session_end.next().is_some();
+        is_orphaned |= has_ended;
+        let mut moved = 0;
         ways.retain_mut(|way| {
             let (may_move, nobody_takes_it) = (next(), next());
-            !nobody_takes_it && (!may_move || way.go_on())
+            let now = match may_move {
+                true => way.go_on(),
+                false => Some(0),
+            };
+            moved += now.unwrap_or(0);
+            !nobody_takes_it && now.is_some()
         });
+        if has_ended || (is_orphaned && moved > 0) {
+            process::end_after(LINGER);
+        }
     }
     Ok(())
 }
@@ -126,7 +137,7 @@ struct Way {
     to: OwnedFd,
     /// There is something to move, and no room for it; or the other way round.
     wants_room: bool,
-    is_wide: bool,
+    is_transfer: bool,
 }
 
 impl Way {
@@ -135,7 +146,7 @@ impl Way {
             from,
             to,
             wants_room: false,
-            is_wide: false,
+            is_transfer: false,
         }
     }
 
@@ -150,31 +161,34 @@ impl Way {
         [first, PollFd::new(to, PollFlags::empty())]
     }
 
-    /// Moves what can be moved now. False when there is no more to come, or nobody to take it: then both
-    /// ends are to be closed, which tells whoever has the others.
-    fn go_on(&mut self) -> bool {
+    /// Moves what can be moved now, and says how much that was. Nothing when there is no more to come,
+    /// or nobody to take it: then both ends are to be closed, which tells whoever has the others.
+    fn go_on(&mut self) -> Option<usize> {
         let flags = SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK;
         match splice(&self.from, None, &self.to, None, PIECE, flags) {
-            Ok(0) => return false,
+            Ok(0) => return None,
             Ok(moved) => {
                 self.wants_room = false;
-                if moved >= MUCH && !self.is_wide {
-                    self.widen();
+                if moved >= MUCH && !self.is_transfer {
+                    self.become_transfer();
                 }
+                return Some(moved);
             }
             // It does not say which of the two it would have to wait for.
             Err(Errno::EAGAIN) => self.wants_room = !self.wants_room,
             Err(Errno::EINTR) => {}
-            Err(_) => return false,
+            Err(_) => return None,
         }
-        true
+        Some(0)
     }
 
-    /// Has the pipe, whichever of the two ends that is, hold more, so that much goes in few turns.
-    fn widen(&mut self) {
-        self.is_wide = true;
+    /// Has the pipe, whichever of the two ends that is, hold more, so that much goes in few turns; and
+    /// those turns wait for whoever runs, who may have somebody's keystroke in hand.
+    fn become_transfer(&mut self) {
+        self.is_transfer = true;
+        // What is refused of this does as well without.
+        let _as_it_is = scheduling::interrupt_nobody();
         for end in [&self.from, &self.to] {
-            // One that cannot hold more does as well.
             let _as_it_is = fcntl(end, FcntlArg::F_SETPIPE_SZ(WIDE));
         }
     }

@@ -1945,7 +1945,7 @@ impl Session {
                         handler.signal(channel_num, signal, self).await
                     }
                     x => {
-                        warn!("unknown channel request {x}");
+                        debug!("unknown channel request {x}");
                         self.channel_failure(channel_num)?;
                         Ok(())
                     }
